@@ -1,0 +1,47 @@
+# Every target makes its own virtual environment first: any of them may be the first command in a fresh clone.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+
+EXTRAS_base :=
+EXTRAS_test := [test]
+EXTRAS_lint := [test,lint]
+EXTRAS_bench := [bench]
+
+.PHONY: help demo test lint bench clean
+.NOTPARALLEL:
+
+help:
+	@echo "make demo    import the sample, query it, kill and reopen it; report in out/demo"
+	@echo "make test    the test suite; options for pytest in ARGS, e.g. ARGS='--long tests/search'"
+	@echo "make lint    ruff, mypy, pyright and the import contracts"
+	@echo "make bench   every benchmark, or those named in ARGS"
+	@echo "make clean   remove the virtual environment, caches and output"
+
+demo: $(VENV)/installed-base
+	$(BIN)/qstore demo $(ARGS)
+
+test: $(VENV)/installed-test
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: $(VENV)/installed-bench
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist out .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+$(VENV)/installed-%: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.$(EXTRAS_$*)'
+	touch $@
+
+# Debian splits ensurepip off into python3-venv; where it is missing, the system's pip fills the environment.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV) || { \
+	  $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }

@@ -1,0 +1,47 @@
+"""Options, hypothesis profiles and fixtures that every part of the suite may use."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# No deadlines: the machines that run this are shared, and a slow example is not a wrong one.
+settings.register_profile("default", deadline=None, max_examples=50, print_blob=True)
+settings.register_profile(
+    "ci", deadline=None, max_examples=100, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("default")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also run the tests marked `long`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--long"):
+        return
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.skip(reason="runs with --long"))
+
+
+@pytest.fixture(scope="session")
+def require_tool() -> Callable[[str], str]:
+    """`require_tool("cc")` is the path of that program; without it the test is skipped by its name.
+
+    With QSTORE_REQUIRE_TOOLS set, as in CI, a missing program is a failure instead.
+    """
+
+    def require(name: str) -> str:
+        path = shutil.which(name)
+        if path is not None:
+            return path
+        if os.environ.get("QSTORE_REQUIRE_TOOLS"):
+            pytest.fail(f"{name} is not installed, and QSTORE_REQUIRE_TOOLS is set")
+        pytest.skip(f"{name} is not installed")
+
+    return require
