@@ -1,0 +1,221 @@
+"""What queries give back. Results are sequences that decode ids and metadata on first access only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qstore_db.records.record import Record
+from qstore_db.records.vector import Vectors
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from qstore_db.records.metadata import Value
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a match stands where it does: `score` is the sum of `terms`; `scale` names what they were divided by."""
+
+    score: float
+    terms: Mapping[str, float]
+    scale: Mapping[str, float]
+
+    def __str__(self) -> str:
+        terms = " ".join(f"{value:+.6g} ({name})" for name, value in self.terms.items())
+        scale = ", ".join(f"{name} = {value:.6g}" for name, value in self.scale.items())
+        return f"score {self.score:.6g} = {terms}   [{scale}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One result of a query.
+
+    Guarantees: `score` orders the list it came in; `distance` is in the collection's metric (l2: squared);
+    metadata belongs to the same version of the record as the vector that was compared.
+    """
+
+    id: str
+    score: float
+    distance: float
+    similarity: float
+    weight: float | None
+    """Born probability in [0, 1] of the queried context; None for a plain query."""
+    metadata: Mapping[str, Value]
+    contexts: tuple[tuple[str, float], ...]
+    version: int
+    vector: Vectors | None = None
+    """(d,) float32 as stored, when the query asked for vectors."""
+    tunneled: bool | None = None
+    """tunnel_search only: whether the record lies beyond the barrier."""
+    _explanation: Explanation | None = field(default=None, repr=False)
+
+    def explain(self) -> Explanation:
+        """The parts of the score."""
+        if self._explanation is None:
+            return Explanation(self.score, {"score": self.score}, {})
+        return self._explanation
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Ranked columns of one result, all of length m, best first.
+
+    `terms` are the score's parts by name, each (m,) float64, adding up to `score`; `scale` what they were
+    divided by. `ids` and `records` fetch from the snapshot that the query ran on.
+    """
+
+    score: Floats
+    distance: Floats
+    similarity: Floats
+    ids: Callable[[], list[str]]
+    records: Callable[[], list[Record]]
+    weight: Floats | None = None
+    terms: Mapping[str, Floats] = field(default_factory=dict)
+    scale: Mapping[str, float] = field(default_factory=dict)
+    tunneled: NDArray[np.bool_] | None = None
+
+
+class QueryResult(Sequence[Match]):
+    """Matches, best first. `len`, `ids`, `scores` and `distances` need no metadata; matches load it once.
+
+    `exact` is True when the answer is certain to be the true top k under the query's own ranking; a graph
+    index answers within the collection's `target_recall` and says False.
+    """
+
+    __slots__ = ("_include_vectors", "_matches", "_ranked", "exact", "warnings")
+
+    def __init__(
+        self, ranked: Ranked, *, exact: bool, warnings: tuple[str, ...] = (), include_vectors: bool = False
+    ) -> None:
+        self._ranked = ranked
+        self._include_vectors = include_vectors
+        self._matches: list[Match] | None = None
+        self.exact = exact
+        self.warnings = warnings
+
+    def __len__(self) -> int:
+        return len(self._ranked.score)
+
+    @overload
+    def __getitem__(self, index: int) -> Match: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Match]: ...
+    def __getitem__(self, index: int | slice) -> Match | Sequence[Match]:
+        return self._load()[index]
+
+    def __iter__(self) -> Iterator[Match]:
+        return iter(self._load())
+
+    def __repr__(self) -> str:
+        head = ", ".join(f"{id} ({d:.4g})" for id, d in zip(self.ids[:5], self.distances[:5], strict=True))
+        more = ", ..." if len(self) > 5 else ""
+        return f"{type(self).__name__}({len(self)} matches, exact={self.exact}: {head}{more})"
+
+    @property
+    def ids(self) -> list[str]:
+        if self._matches is not None:
+            return [match.id for match in self._matches]
+        return self._ranked.ids()
+
+    @property
+    def scores(self) -> Floats:
+        """(m,) float64, descending."""
+        return self._ranked.score
+
+    @property
+    def distances(self) -> Floats:
+        """(m,) float64, in the collection's metric."""
+        return self._ranked.distance
+
+    def to_arrow(self) -> pa.Table:
+        """One row a match: id, score, distance, similarity, weight, contexts, metadata (JSON), version, vector."""
+        from qstore_db.records.tabular import matches_to_arrow
+
+        return matches_to_arrow(self)
+
+    def _load(self) -> list[Match]:
+        if self._matches is None:
+            self._matches = list(self._build())
+        return self._matches
+
+    def _build(self) -> Iterator[Match]:
+        r = self._ranked
+        for i, record in enumerate(r.records()):
+            yield Match(
+                id=record.id,
+                score=float(r.score[i]),
+                distance=float(r.distance[i]),
+                similarity=float(r.similarity[i]),
+                weight=None if r.weight is None else float(r.weight[i]),
+                metadata=record.metadata,
+                contexts=record.contexts,
+                version=record.version,
+                vector=record.vector if self._include_vectors else None,
+                tunneled=None if r.tunneled is None else bool(r.tunneled[i]),
+                _explanation=Explanation(
+                    float(r.score[i]), {name: float(term[i]) for name, term in r.terms.items()}, r.scale
+                ),
+            )
+
+
+class TunnelResult(QueryResult):
+    """What was reached, best first, beside `inside`: the plain neighbours in the well, nearest first.
+
+    `well_size` counts the records inside the barrier, `eligible` those that filter and context admit.
+    """
+
+    __slots__ = ("eligible", "inside", "well_size")
+
+    def __init__(
+        self,
+        ranked: Ranked,
+        *,
+        exact: bool,
+        inside: QueryResult,
+        well_size: int,
+        eligible: int,
+        warnings: tuple[str, ...] = (),
+        include_vectors: bool = False,
+    ) -> None:
+        super().__init__(ranked, exact=exact, warnings=warnings, include_vectors=include_vectors)
+        self.inside = inside
+        self.well_size = well_size
+        self.eligible = eligible
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Sequence[Record]):
+    """Part of a scroll, in the order of last writes. `cursor` continues it; None at the end."""
+
+    records: tuple[Record, ...]
+    cursor: str | None
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
+        return self.records[index]
+
+    def to_arrow(self) -> pa.Table:
+        """One row a record: id, vector, contexts, metadata (JSON), version, expires_at."""
+        from qstore_db.records.tabular import records_to_arrow
+
+        return records_to_arrow(self.records)
+
+
+def empty_ranked(**columns: Any) -> Ranked:
+    """The ranked columns of a result without matches."""
+    nothing = np.empty(0)
+    return Ranked(nothing, nothing, nothing, list, list, **columns)

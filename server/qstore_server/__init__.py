@@ -1,0 +1,1 @@
+"""The server process: listener, sessions, batching. Its first part arrives with the wire protocol."""
