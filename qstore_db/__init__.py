@@ -43,7 +43,7 @@ _HOMES = {
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)
 
 
 # Type checkers read the imports above instead: a module `__getattr__` would make every misspelt name valid.

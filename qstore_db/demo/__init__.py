@@ -1,0 +1,1 @@
+"""The demonstration on Fashion-MNIST, and the data set it runs on."""
