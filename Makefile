@@ -10,6 +10,7 @@ EXTRAS_bench := [bench]
 
 .PHONY: help demo test lint bench clean
 .NOTPARALLEL:
+.DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    import the sample, query it, kill and reopen it; report in out/demo"
