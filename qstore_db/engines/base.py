@@ -1,0 +1,195 @@
+"""The Engine protocol: what the database needs of a place that stores and searches vectors.
+
+An engine knows collections, records, filters and context membership. It knows nothing of how contexts rank:
+that is `qstore_db.search`, the same code over every engine. Whatever an engine cannot do is a `Capabilities`
+flag, so that it can be refused by name. `qstore_db.testing.engines` holds the conformance suite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qstore_db.records import Filter, Metadata, Metric, Record, Superposition, Vectors
+
+Floats: TypeAlias = NDArray[np.float64]
+IndexKind: TypeAlias = Literal["auto", "flat", "hnsw"]
+StorageKind: TypeAlias = Literal["float32", "float16"]
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionSpec:
+    """What a collection is; fixed at creation except `index` and `storage`, which `reindex` changes."""
+
+    name: str
+    dimension: int
+    metric: Metric = Metric.COSINE
+    index: IndexKind = "auto"
+    """"flat" searches exactly, "hnsw" and "auto" build a graph once a segment is full."""
+    storage: StorageKind = "float32"
+    """Of the graph's vectors; the stored records keep float32 always."""
+    target_recall: float = 0.99
+    """Share of the true ten nearest that a graph answer must hold, in (0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can promise; False is refused by name where a call needs it."""
+
+    snapshot_isolation: bool
+    """A view sees one commit, metadata and vectors alike."""
+    insert_if_absent: bool
+    compare_and_set: bool
+    scan: bool
+    """`View.scan` gives the exact distances of everything a selection admits."""
+    vectors: Literal["exact", "normalised", "half"]
+    """How precisely `Record.vector` comes back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write a whole record. With `exclusive`, refused if the id exists (insert)."""
+
+    id: str
+    vector: Vectors
+    contexts: Superposition = Superposition()
+    metadata: Metadata = field(default_factory=dict)
+    expires_at: float | None = None
+    exclusive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Change parts of a record; None leaves a part as it is, `metadata` replaces the named top-level fields."""
+
+    id: str
+    vector: Vectors | None = None
+    contexts: Superposition | None = None
+    metadata: Metadata | None = None
+    if_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove a record; an id that is not there is no error."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteWhere:
+    """Remove every record that a selection admits, as of the moment the write is applied."""
+
+    selection: Selection
+
+
+Write: TypeAlias = "Put | Patch | Delete | DeleteWhere"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An acknowledged write: the last op sequence it was given, and how many records it touched."""
+
+    sequence: int
+    count: int
+
+
+class Pending(Protocol):
+    """A write on its way. It is durable, or has failed, once the callback runs."""
+
+    def result(self) -> Written:
+        """Block until acknowledged; raises the write's own error."""
+        ...
+
+    def add_done_callback(self, callback: Callable[[], None]) -> None:
+        """Call once acknowledged, from whatever thread acknowledged it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which records a search may return: all that `filter` admits, hold any of `contexts`, and live at `now`."""
+
+    filter: Filter | None = None
+    contexts: tuple[str, ...] = ()
+    now: float = 0.0
+    """Seconds since the epoch; records with `expires_at` <= now are not there."""
+
+
+class Hits(Protocol):
+    """Some records of one view, as columns. Fetching ids, weights, vectors and records is lazy.
+
+    `raw` is (m,) float64: squared Euclidean distance (cosine: of the unit vectors), or the negated dot product.
+    """
+
+    raw: Floats
+    exact: bool
+    """Whether these are certain to be the nearest that were asked for."""
+    warnings: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+    def take(self, order: NDArray[np.intp]) -> Hits: ...
+    def refined(self) -> Hits:
+        """The same hits with `raw` summed in float64: a record's value then depends on nothing but the query."""
+        ...
+
+    def ids(self) -> list[str]: ...
+    def weights(self, contexts: Sequence[str]) -> Floats:
+        """Born weights, (m, len(contexts)) float64; 0 where a record lacks a context."""
+        ...
+
+    def vectors(self) -> Vectors:
+        """(m, d) float32 in search space: unit rows under cosine, as stored otherwise."""
+        ...
+
+    def records(self) -> list[Record]: ...
+
+
+class View(Protocol):
+    """One immutable state of a collection. Every call on it answers from that state."""
+
+    spec: CollectionSpec
+    sequence: int
+
+    def count(self, selection: Selection) -> int: ...
+    def search(self, queries: Vectors, k: int, selection: Selection) -> Sequence[Hits]:
+        """For each row of (q, d): the k nearest of the selection, nearest first, ties by id.
+
+        Within `target_recall`, whatever the selection; `Hits.exact` says when it is certain.
+        """
+        ...
+
+    def scan(self, query: Vectors, selection: Selection) -> Hits:
+        """Distances from (d,) to everything the selection admits, to float32 precision, in no promised order."""
+        ...
+
+    def sample(self, count: int, seed: int) -> Hits:
+        """Up to `count` live records drawn without replacement, reproducibly for this state and seed."""
+        ...
+
+    def scroll(self, selection: Selection, limit: int, after: int) -> tuple[list[Record], int | None]:
+        """Up to `limit` records with versions above `after`, oldest write first, and where to go on."""
+        ...
+
+
+class Engine(Protocol):
+    """Stores collections of records and searches them. Safe to use from many threads."""
+
+    capabilities: Capabilities
+
+    def create_collection(self, spec: CollectionSpec) -> None: ...
+    def rename_collection(self, old: str, new: str) -> None: ...
+    def drop_collection(self, name: str) -> None: ...
+    def collections(self) -> list[CollectionSpec]: ...
+    def write(self, collection: str, writes: Sequence[Write]) -> Pending:
+        """Apply all of `writes` or none, durably, visible to every view taken after the acknowledgement."""
+        ...
+
+    def fetch(self, collection: str, ids: Sequence[str], now: float) -> list[Record | None]: ...
+    def view(self, collection: str) -> View: ...
+    def statistics(self) -> Mapping[str, Any]: ...
+    def close(self) -> None: ...

@@ -1,0 +1,227 @@
+"""The janitor's chores for one engine: give space back, expire records, keep the index on disk fresh."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import lmdb
+
+from qstore_db.engines.base import Written
+from qstore_db.engines.embedded import layout
+from qstore_db.engines.embedded.builder import Builder, plan
+from qstore_db.engines.embedded.collection import Collection
+from qstore_db.engines.embedded.requests import RemoveRows
+from qstore_db.engines.embedded.segment import Segment
+from qstore_db.engines.embedded.store import Store
+from qstore_db.engines.embedded.writer import Ticket, Writer
+
+if TYPE_CHECKING:
+    from qstore_db.engines.embedded.engine import EmbeddedEngine
+
+PURGE_BATCH = 2_000
+ERASE_BATCH = 5_000
+RETAIN_SECONDS = 24 * 3600.0
+RETAIN_OPS = 10_000_000
+QUIET_SECONDS = 1.0
+"""A collection without a write for this long gets its tail indexed and its index saved."""
+SAVE_SECONDS = 30.0
+"""A collection under steady writes is saved about this often."""
+SAVE_OPS = 50_000
+"""Ops that a restart may have to replay before the index is saved again."""
+
+
+class Chores:
+    """Everything here is safe to lose or repeat: records and acknowledgements never depend on it."""
+
+    def __init__(
+        self,
+        engine: EmbeddedEngine,
+        store: Store,
+        writer: Writer,
+        builder: Builder,
+        clock: Callable[[], float],
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._writer = writer
+        self._builder = builder
+        self._clock = clock
+        self.purged = store.meta("purged") or 0
+        self._read = self.purged
+        self._saved: dict[int, tuple[float, int]] = {}
+        for collection in engine.live_collections():
+            manifests = engine.index_files(collection).manifests()
+            self._saved[collection.cid] = (0.0, manifests[0].sequence if manifests else 0)
+
+    def all(self) -> Sequence[Callable[[], object]]:
+        return (self.expire, self.purge, self.trim, self.erase_dropped, self.index_quiet, self.save_due)
+
+    def indexed(self, collection: Collection) -> int:
+        """Op sequence of the newest saved index."""
+        return self._saved.get(collection.cid, (0.0, 0))[1]
+
+    def expire(self) -> None:
+        """Delete records whose time is over."""
+        now = self._clock()
+        for collection in self._engine.live_collections():
+            snapshot = collection.current
+            rows: list[tuple[int, str]] = []
+            for part in snapshot.parts:
+                positions, times = part.columns.expiry.upto(part.n)
+                for position in positions[times <= now].tolist():
+                    if not part.is_dead(position):
+                        rows.append((int(part.rows[position]), part.source.ids[position]))
+            for start in range(0, len(rows), PURGE_BATCH):
+                batch = rows[start : start + PURGE_BATCH]
+                self._run(RemoveRows(self._store, collection, batch, self._engine.current_group, self._clock))
+
+    def purge(self, *, everything: bool = False) -> None:
+        """Forget superseded rows that no held snapshot can still read."""
+        while True:
+            drops: list[tuple[int, int]] = []
+            horizon: dict[int, int] = {c.cid: c.oldest_held() for c in self._engine.live_collections()}
+            read = self._read
+            blocked = False
+            for op in self._store.oplog(self._read, 5 * PURGE_BATCH):
+                if op.sequence > self._engine.sequence or (
+                    op.superseded and op.sequence > horizon.get(op.cid, op.sequence)
+                ):
+                    blocked = True
+                    break
+                if op.superseded:
+                    drops.append((op.cid, op.superseded))
+                read = op.sequence
+                if len(drops) == PURGE_BATCH:
+                    break
+            if drops or (everything and read > self.purged):
+                self._run(_Drop(self._store, drops, read))
+                self.purged = read
+            advanced = read > self._read
+            self._read = read
+            if blocked or not advanced:
+                return
+
+    def trim(self) -> None:
+        """Cut the oplog where neither an index, nor the purge, nor its retention needs it."""
+        needed = [self.purged]
+        for collection in self._engine.live_collections():
+            manifests = self._engine.index_files(collection).manifests()
+            if manifests:
+                needed.append(manifests[-1].sequence)
+        limit, young, first, last = min(needed), self._clock() - RETAIN_SECONDS, 0, 0
+        for op in self._store.oplog(0, PURGE_BATCH):
+            if op.sequence > limit or (op.time > young and op.sequence > self._engine.sequence - RETAIN_OPS):
+                break
+            first, last = first or op.sequence, op.sequence
+        if last:
+            self._run(_Trim(self._store, first, last))
+
+    def erase_dropped(self) -> None:
+        """Give back the space of dropped collections, a bounded step at a time."""
+        for cid in self._engine.dropped():
+            erase = _Erase(self._store, cid)
+            self._run(erase)
+            if not erase.left:
+                self._engine.forget_dropped(cid)
+
+    def index_quiet(self) -> None:
+        """Give a quiet collection's tail its graph, so that single queries stay fast after a bulk load."""
+        from qstore_db.engines.embedded.engine import SEAL_ROWS
+
+        for collection in self._engine.live_collections():
+            quiet = time.monotonic() - collection.last_write > QUIET_SECONDS
+            if quiet and collection.spec.index != "flat":
+                covered = sum(p.n for p in collection.current.parts if p.graph is not None)
+                if collection.seal(max(SEAL_ROWS, covered // 50)):
+                    self._builder.wake()
+
+    def save_due(self) -> None:
+        for collection in self._engine.live_collections():
+            at, sequence = self._saved.get(collection.cid, (0.0, 0))
+            parts = collection.current.parts
+            unsaved = any(isinstance(p.source, Segment) and p.source.file is None for p in parts)
+            behind = collection.current.sequence - sequence > SAVE_OPS or (
+                self._engine.sequence - sequence > RETAIN_OPS // 20
+            )
+            calm = plan(parts, collection.spec) is None
+            if (unsaved or (behind and self._has_segments(collection))) and (
+                calm or time.monotonic() - at > SAVE_SECONDS
+            ):
+                self.save_index(collection)
+
+    def save_all(self) -> None:
+        """At a clean stop: save what changed since the last time."""
+        for collection in self._engine.live_collections():
+            if self._has_segments(collection) and self.indexed(collection) < collection.current.sequence:
+                self.save_index(collection)
+        if self._read > self.purged:
+            with self._store.environment.write() as transaction:
+                self._store.put_meta(transaction, "purged", self._read)
+
+    def save_index(self, collection: Collection) -> None:
+        sequence = self._engine.sequence  # before the parts: they hold at least everything up to it
+        parts = [part for part in collection.current.parts if isinstance(part.source, Segment)]
+        self._engine.index_files(collection).save(parts, sequence)
+        self._saved[collection.cid] = (time.monotonic(), sequence)
+
+    def _has_segments(self, collection: Collection) -> bool:
+        return any(isinstance(part.source, Segment) for part in collection.current.parts)
+
+    def _run(self, request: _Upkeep | RemoveRows) -> None:
+        self._writer.submit(request, 1.0).result()
+
+
+class _Upkeep:
+    """A write request of the janitor's own; it changes nothing that a snapshot shows."""
+
+    nbytes = 0
+    alone = False
+
+    def __init__(self, store: Store) -> None:
+        self.ticket = Ticket()
+        self._store = store
+
+    def apply(self, transaction: lmdb.Transaction) -> Written:
+        self.work(transaction)
+        return Written(0, 0)
+
+    def work(self, transaction: lmdb.Transaction) -> None:
+        raise AssertionError(f"{type(self).__name__} has no work")
+
+    def forget(self) -> None:
+        pass
+
+
+class _Drop(_Upkeep):
+    def __init__(self, store: Store, rows: Sequence[tuple[int, int]], upto: int) -> None:
+        super().__init__(store)
+        self._rows = rows
+        self._upto = upto
+
+    def work(self, transaction: lmdb.Transaction) -> None:
+        for cid, row in self._rows:
+            self._store.drop(transaction, cid, row)
+        self._store.put_meta(transaction, "purged", self._upto)
+
+
+class _Trim(_Upkeep):
+    def __init__(self, store: Store, first: int, last: int) -> None:
+        super().__init__(store)
+        self._first = first
+        self._last = last
+
+    def work(self, transaction: lmdb.Transaction) -> None:
+        self._store.unlog(transaction, self._first, self._last)
+
+
+class _Erase(_Upkeep):
+    def __init__(self, store: Store, cid: int) -> None:
+        super().__init__(store)
+        self._cid = cid
+        self.left = True
+
+    def work(self, transaction: lmdb.Transaction) -> None:
+        self.left = self._store.erase(transaction, self._cid, ERASE_BATCH)
+

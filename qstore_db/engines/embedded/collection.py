@@ -1,0 +1,173 @@
+"""One collection in memory: sealed segments, the growing tail, and the snapshot that readers see."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qstore_db.engines.base import CollectionSpec
+from qstore_db.engines.embedded.kernels import pack
+from qstore_db.engines.embedded.part import Part
+from qstore_db.engines.embedded.segment import Segment, Tail
+from qstore_db.engines.embedded.store import Store
+from qstore_db.engines.embedded.view import Snapshot
+from qstore_db.records import Metadata, Superposition, Vectors
+
+TAIL_ROWS = 16_384
+"""The tail is searched exactly; a power of two wastes none of its doubling buffer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One record written (row > 0), or only superseded (row 0), by a committed group."""
+
+    row: int
+    superseded: int
+    id: str = ""
+    vector: Vectors | None = None
+    """(d,) float32 in search space."""
+    metadata: Metadata | None = None
+    contexts: Superposition = Superposition()
+    expires_at: float | None = None
+
+
+class Collection:
+    """`current` is replaced, never changed: readers take it without a lock. `_lock` orders the replacers, which
+    are the writer (new rows) and the builder (better segments)."""
+
+    def __init__(self, store: Store, cid: int, spec: CollectionSpec, sequence: int) -> None:
+        self._store = store
+        self.cid = cid
+        self._lock = threading.Lock()
+        self._sealed: list[Part] = []
+        self._tail = Part(Tail(spec.dimension), 0)
+        self._held: weakref.WeakSet[Snapshot] = weakref.WeakSet()
+        self.spec = spec
+        self.last_write = 0.0
+        self.dropped = False
+        self.current = self._snapshot(sequence)
+
+    def _snapshot(self, sequence: int) -> Snapshot:
+        parts = [*self._sealed, self._tail] if self._tail.n else list(self._sealed)
+        snapshot = Snapshot(self._store, self.cid, self.spec, sequence, tuple(parts))
+        self._held.add(snapshot)
+        return snapshot
+
+    def oldest_held(self) -> int:
+        """The lowest op sequence that somebody may still read."""
+        with self._lock:
+            return min(snapshot.sequence for snapshot in self._held)
+
+    def held(self) -> int:
+        with self._lock:
+            return len(self._held)
+
+    def load(self, sealed: list[Part], sequence: int) -> None:
+        """Start from segments of a snapshot."""
+        with self._lock:
+            self._sealed = sealed
+            self.current = self._snapshot(sequence)
+
+    def publish(self, changes: Iterable[Change], sequence: int) -> None:
+        """Make committed changes visible, in order."""
+        with self._lock:
+            doomed: dict[int, list[int]] = {}
+            starts = [int(part.rows[0]) for part in self._sealed]
+            tail = self._tail.source
+            assert isinstance(tail, Tail)
+            for change in changes:
+                if change.superseded:
+                    self._doom(doomed, starts, tail, change.superseded)
+                if change.vector is not None:
+                    if tail.n >= TAIL_ROWS:
+                        tail = self._roll(doomed.pop(-1, []))
+                        starts = [int(part.rows[0]) for part in self._sealed]
+                    tail.append(
+                        change.row,
+                        change.id,
+                        change.vector,
+                        change.metadata or {},
+                        change.contexts,
+                        change.expires_at,
+                    )
+            self._tail = self._tail.grown(tail.n) if tail.n != self._tail.n else self._tail
+            for index, positions in doomed.items():
+                if index < 0:
+                    self._tail = self._tail.without(positions)
+                else:
+                    self._sealed[index] = self._sealed[index].without(positions)
+            self.current = self._snapshot(sequence)
+
+    def seal(self, at_least: int) -> bool:
+        """Turn a tail of that many rows into a segment; whether it was."""
+        with self._lock:
+            if self._tail.n < max(1, at_least):
+                return False
+            self._roll([])
+            self.current = self._snapshot(self.current.sequence)
+            return True
+
+    def replace(self, old: Sequence[Part], segment: Segment | None) -> bool:
+        """Put `segment`, made from the rows of consecutive parts `old`, in their place; None only drops them.
+
+        Rows that died since are marked dead. False if the parts are gone (the collection was reset meanwhile).
+        """
+        with self._lock:
+            sources = [part.source for part in self._sealed]
+            if old[0].source not in sources:
+                return False
+            at = sources.index(old[0].source)
+            now = self._sealed[at : at + len(old)]
+            if [part.source for part in now] != [part.source for part in old]:
+                return False
+            merged: list[Part] = []
+            if segment is not None and segment.n:
+                dead = np.concatenate([part.rows[part.dead_mask()] for part in now])
+                merged = [_with_dead(segment, dead)]
+            self._sealed[at : at + len(old)] = merged
+            self.current = self._snapshot(self.current.sequence)
+            return True
+
+    def respecify(self, spec: CollectionSpec) -> None:
+        """Another name, index or storage; rows stay."""
+        with self._lock:
+            self.spec = spec
+            self.current = self._snapshot(self.current.sequence)
+
+    def _roll(self, doomed: list[int]) -> Tail:
+        tail = self._tail.source
+        assert isinstance(tail, Tail)
+        part = self._tail.grown(tail.n)
+        if doomed:
+            part = part.without(doomed)
+        self._sealed.append(part.replaced(tail.seal()))
+        fresh = Tail(self.spec.dimension)
+        self._tail = Part(fresh, 0)
+        return fresh
+
+    def _doom(self, doomed: dict[int, list[int]], starts: list[int], tail: Tail, row: int) -> None:
+        if tail.n and row >= int(tail.rows.data[0]):
+            doomed.setdefault(-1, []).append(int(np.searchsorted(tail.rows.view(), row)))
+            return
+        index = bisect_right(starts, row) - 1
+        if index >= 0:
+            rows = self._sealed[index].rows
+            position = int(np.searchsorted(rows, row))
+            if position < len(rows) and rows[position] == row and not self._sealed[index].is_dead(position):
+                doomed.setdefault(index, []).append(position)
+
+
+def _with_dead(segment: Segment, rows: NDArray[np.int64]) -> Part:
+    positions = np.minimum(np.searchsorted(segment.rows, rows), segment.n - 1)
+    positions = positions[segment.rows[positions] == rows]
+    if len(positions) == 0:
+        return Part(segment, segment.n)
+    mask = np.zeros(segment.n, np.bool_)
+    mask[positions] = True
+    return Part(segment, segment.n, pack(mask), len(positions))

@@ -1,0 +1,102 @@
+"""The distance kernels of the embedded engine: FAISS over plain NumPy rows, no index object needed.
+
+Raw values are squared Euclidean distances, or negated dot products, so that smaller is nearer everywhere. FAISS
+releases the GIL in all of them. The two batch forms may differ in the last bit; `exact_rows` does not.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from qstore_db.records import Metric, Vectors
+
+Bits: TypeAlias = NDArray[np.uint8]
+Positions: TypeAlias = NDArray[np.int64]
+Rows: TypeAlias = "NDArray[np.float32] | NDArray[np.float16]"
+
+_HALF_CHUNK = 4_096
+
+
+def nearest(rows: Rows, queries: Vectors, k: int, metric: Metric, bits: Bits | None = None) -> tuple[Vectors, Positions]:
+    """The k nearest of `rows` (n, d) to each query (q, d): raw (q, k) float32 and positions (q, k), -1 where none.
+
+    `bits` (ceil(n/8),) admits the rows whose bit is set, least significant bit first.
+    """
+    if rows.dtype == np.float16:
+        return _nearest_half(rows, queries, k, metric, bits)
+    n, d = rows.shape
+    raw = np.empty((len(queries), k), np.float32)
+    positions = np.empty((len(queries), k), np.int64)
+    selector = None if bits is None else faiss.IDSelectorBitmap(bits)
+    p = faiss.swig_ptr
+    if metric is Metric.DOT:
+        faiss.knn_inner_product(p(queries), p(rows), d, len(queries), n, k, p(raw), p(positions), selector)
+        np.negative(raw, out=raw)
+    else:
+        faiss.knn_L2sqr(p(queries), p(rows), d, len(queries), n, k, p(raw), p(positions), None, selector)
+    return raw, positions
+
+
+def distances(rows: Rows, queries: Vectors, positions: Positions, metric: Metric) -> Vectors:
+    """Raw float32 values (q, m) of each query (q, d) to its own rows (q, m); positions must be valid."""
+    if rows.dtype == np.float16:
+        return exact_rows(rows, queries, positions, metric).astype(np.float32)
+    raw = np.empty(positions.shape, np.float32)
+    ids = np.ascontiguousarray(positions, np.int64)
+    p = faiss.swig_ptr
+    d = rows.shape[1]
+    if metric is Metric.DOT:
+        faiss.fvec_inner_products_by_idx(p(raw), p(queries), p(rows), p(ids), d, *positions.shape)
+        np.negative(raw, out=raw)
+    else:
+        faiss.fvec_L2sqr_by_idx(p(raw), p(queries), p(rows), p(ids), d, *positions.shape)
+    return raw
+
+
+def exact_rows(rows: Rows, queries: Vectors, positions: Positions, metric: Metric) -> NDArray[np.float64]:
+    """Raw values (q, m) summed in float64: a pair's value never depends on what else was asked with it."""
+    found = rows[positions]
+    if metric is Metric.DOT:
+        return -np.einsum("qd,qmd->qm", queries, found, dtype=np.float64)
+    delta = np.subtract(found, queries[:, None, :], dtype=np.float64)
+    return np.einsum("qmd,qmd->qm", delta, delta)
+
+
+def pack(mask: NDArray[np.bool_]) -> Bits:
+    """Bits as FAISS selectors want them: eight rows a byte, least significant first."""
+    return np.packbits(mask, bitorder="little")
+
+
+def unpack(bits: Bits, n: int) -> NDArray[np.bool_]:
+    return np.unpackbits(bits, count=n, bitorder="little").view(np.bool_)
+
+
+def positions_of(bits: Bits, n: int) -> Positions:
+    """Ascending positions of the set bits."""
+    return np.flatnonzero(unpack(bits, n))
+
+
+def count(bits: Bits) -> int:
+    return int(np.bitwise_count(bits).sum(dtype=np.int64))
+
+
+def _nearest_half(
+    rows: Rows, queries: Vectors, k: int, metric: Metric, bits: Bits | None
+) -> tuple[Vectors, Positions]:
+    """Half-precision rows are widened a chunk at a time, so that no float32 copy of them all exists."""
+    raws: list[Vectors] = []
+    places: list[Positions] = []
+    for start in range(0, len(rows), _HALF_CHUNK):
+        chunk = rows[start : start + _HALF_CHUNK].astype(np.float32)
+        part = None if bits is None else np.ascontiguousarray(bits[start // 8 : (start + len(chunk) + 7) // 8])
+        raw, positions = nearest(chunk, queries, k, metric, part)
+        raws.append(np.where(positions < 0, np.float32(np.inf), raw))
+        places.append(np.where(positions < 0, -1, positions + start))
+    raw = np.concatenate(raws, axis=1)
+    positions = np.concatenate(places, axis=1)
+    order = np.argsort(raw, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(raw, order, 1), np.take_along_axis(positions, order, 1)

@@ -1,0 +1,208 @@
+"""The on-disk format: tables, keys and values of the system of record. `docs/format.md` describes every byte.
+
+All integers in keys are big-endian, so that byte order is numeric order. A row is the op sequence of the write
+that made it: 64 bits, never reused, and a version for compare-and-set.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import google_crc32c
+import msgpack
+
+from qstore_db.errors import CorruptionError
+from qstore_db.records import Metadata, Superposition
+
+FORMAT = 1
+"""Of the directory. A directory of a newer format is refused; each released format keeps a golden directory."""
+
+IDS = "ids"  # collection, id -> row
+ROWS = "rows"  # collection, row -> body: id, contexts, metadata, times
+VECTORS = "vectors"  # collection, row, piece -> float32 values
+OPLOG = "oplog"  # row -> what was written
+TOTALS = "totals"  # collection -> count and sum of checksums
+META = "meta"  # format, sequence, clean stop
+TABLES = (IDS, ROWS, VECTORS, OPLOG, TOTALS, META)
+
+_COLLECTION = struct.Struct(">I")
+_ROW = struct.Struct(">IQ")
+_PIECE = struct.Struct(">IQB")
+_SEQUENCE = struct.Struct(">Q")
+_CRC = struct.Struct("<I")
+_TOTAL = struct.Struct("<QQI")
+_OP = struct.Struct("<IBIQd")  # crc, kind, collection, superseded row, time
+
+PUT, DELETE = 1, 2
+_PAGE = 4_096
+_PIECE_BYTES = 1_320
+"""Three such values share a page. LMDB gives a value above half a page whole pages of its own."""
+
+
+def id_key(cid: int, id: str) -> bytes:
+    return _COLLECTION.pack(cid) + id.encode()
+
+
+def row_key(cid: int, row: int) -> bytes:
+    return _ROW.pack(cid, row)
+
+
+def vector_keys(cid: int, row: int, pieces: int) -> list[bytes]:
+    return [_PIECE.pack(cid, row, i) for i in range(pieces)]
+
+
+def collection_key(cid: int) -> bytes:
+    return _COLLECTION.pack(cid)
+
+
+def pack_row(row: int) -> bytes:
+    return _SEQUENCE.pack(row)
+
+
+def unpack_row(value: bytes) -> int:
+    return int(_SEQUENCE.unpack(value)[0])
+
+
+def split_row_key(key: bytes) -> tuple[int, int]:
+    cid, row = _ROW.unpack(key)
+    return cid, row
+
+
+def split_id_key(key: bytes) -> tuple[int, str]:
+    """Damaged bytes of an id are replaced: such an id leads to no record of that id, and is found out."""
+    return int(_COLLECTION.unpack_from(key)[0]), key[4:].decode(errors="replace")
+
+
+def split_collection_key(key: bytes) -> int:
+    return int(_COLLECTION.unpack(key)[0])
+
+
+def encode_meta(name: str, number: int) -> bytes:
+    value = pack_row(number)
+    return _CRC.pack(google_crc32c.value(name.encode() + value)) + value
+
+
+def decode_meta(name: str, value: bytes) -> int:
+    number = value[4:]
+    if len(value) != 12 or _CRC.unpack_from(value)[0] != google_crc32c.value(name.encode() + number):
+        raise CorruptionError(f"the stored {name} fails its checksum", subject=name)
+    return unpack_row(number)
+
+
+def piece_count(nbytes: int) -> int:
+    """How many values a vector is stored in: one, unless that would waste more than half of what it needs."""
+    whole = -(-(nbytes + 16) // _PAGE) * _PAGE if nbytes > _PAGE // 2 - 40 else nbytes
+    return 1 if whole <= 1.5 * nbytes else -(-nbytes // _PIECE_BYTES)
+
+
+def piece_bounds(nbytes: int) -> list[tuple[int, int]]:
+    """Byte ranges of the pieces, equal but for rounding to whole floats."""
+    pieces = piece_count(nbytes)
+    step = -(-nbytes // (4 * pieces)) * 4
+    return [(start, min(start + step, nbytes)) for start in range(0, nbytes, step)]
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A record without its vector, as stored."""
+
+    id: str
+    contexts: Superposition
+    metadata: Metadata
+    expires_at: float | None
+    updated_at: float
+
+
+def encode_body(body: Body) -> bytes:
+    payload: bytes = msgpack.packb(
+        [body.id, body.contexts.names, body.contexts.raw, body.metadata, body.expires_at, body.updated_at]
+    )
+    return _CRC.pack(google_crc32c.value(payload)) + payload
+
+
+def decode_body(value: bytes, row: int) -> Body:
+    """Raises CorruptionError naming the row where the checksum does not hold."""
+    payload = value[4:]
+    if len(value) < 5 or _CRC.unpack_from(value)[0] != google_crc32c.value(payload):
+        raise CorruptionError(f"the record stored as row {row} fails its checksum", subject=f"row {row}")
+    id, names, raw, metadata, expires_at, updated_at = msgpack.unpackb(payload, strict_map_key=False)
+    return Body(id, Superposition(tuple(names), tuple(raw)), metadata, expires_at, updated_at)
+
+
+def body_crc(value: bytes) -> int:
+    return int(_CRC.unpack_from(value)[0])
+
+
+def vector_crc(id: str, vector: bytes) -> int:
+    """Covers the id too, so that a vector under a wrong record is noticed."""
+    return int(google_crc32c.extend(google_crc32c.value(id.encode()), vector))
+
+
+def encode_vector(id: str, vector: bytes) -> bytes:
+    return _CRC.pack(vector_crc(id, vector)) + vector
+
+
+def decode_vector(id: str, value: bytes) -> bytes:
+    vector = value[4:]
+    if len(value) < 8 or _CRC.unpack_from(value)[0] != vector_crc(id, vector):
+        raise CorruptionError(f"the vector of record {id!r} fails its checksum", subject=id)
+    return vector
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One entry of the oplog: row `sequence` of `cid` was written or deleted, taking the place of `superseded`."""
+
+    sequence: int
+    kind: int
+    cid: int
+    superseded: int
+    """0 where there was nothing before."""
+    time: float
+    id: str
+
+
+def encode_op(op: Op) -> bytes:
+    tail = _OP.pack(0, op.kind, op.cid, op.superseded, op.time)[4:] + op.id.encode()
+    return _CRC.pack(google_crc32c.extend(google_crc32c.value(pack_row(op.sequence)), tail)) + tail
+
+
+def decode_op(key: bytes, value: bytes) -> Op:
+    sequence = unpack_row(key)
+    if len(value) < _OP.size or _CRC.unpack_from(value)[0] != google_crc32c.extend(
+        google_crc32c.value(key), value[4:]
+    ):
+        raise CorruptionError(f"oplog entry {sequence} fails its checksum", subject=f"oplog {sequence}")
+    _, kind, cid, superseded, time = _OP.unpack_from(value)
+    return Op(sequence, kind, cid, superseded, time, value[_OP.size :].decode())
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """What a full scan of a collection must find: how many records, and the sum of all their checksums mod 2**64."""
+
+    count: int = 0
+    checksum: int = 0
+
+    def plus(self, checksum: int) -> Total:
+        return Total(self.count + 1, (self.checksum + checksum) % (1 << 64))
+
+    def minus(self, checksum: int) -> Total:
+        return Total(self.count - 1, (self.checksum - checksum) % (1 << 64))
+
+
+def encode_total(cid: int, total: Total) -> bytes:
+    head = struct.pack("<QQ", total.count, total.checksum)
+    return head + _CRC.pack(google_crc32c.value(collection_key(cid) + head))
+
+
+def decode_total(cid: int, value: bytes | None) -> Total:
+    if value is None:
+        return Total()
+    if len(value) != _TOTAL.size or _CRC.unpack_from(value, 16)[0] != google_crc32c.value(
+        collection_key(cid) + value[:16]
+    ):
+        raise CorruptionError(f"the totals of collection {cid} fail their checksum", subject=f"collection {cid}")
+    count, checksum, _ = _TOTAL.unpack(value)
+    return Total(count, checksum)

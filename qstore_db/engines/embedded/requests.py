@@ -1,0 +1,214 @@
+"""What a write request does inside the writer's transaction, and what it leaves for the snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import lmdb
+
+from qstore_db.engines.base import Delete, DeleteWhere, Patch, Put, Write, Written
+from qstore_db.engines.embedded import layout
+from qstore_db.engines.embedded.collection import Change, Collection
+from qstore_db.engines.embedded.layout import Body, Op, Total
+from qstore_db.engines.embedded.store import Encoded, Store
+from qstore_db.engines.embedded.writer import Ticket
+from qstore_db.errors import CollectionNotFoundError, DuplicateIdError, RecordNotFoundError, VersionConflictError
+from qstore_db.records import Metric, Vectors, unit_rows
+
+
+@dataclass(slots=True)
+class Group:
+    """What the requests of one group change, until it is committed and published. Owned by the writer thread."""
+
+    sequence: int
+    changes: list[tuple[Collection, Change]] = field(default_factory=list)
+    totals: dict[int, Total] = field(default_factory=dict)
+
+    def mark(self) -> tuple[int, int, dict[int, Total]]:
+        return self.sequence, len(self.changes), dict(self.totals)
+
+    def rollback(self, mark: tuple[int, int, dict[int, Total]]) -> None:
+        self.sequence = mark[0]
+        del self.changes[mark[1] :]
+        self.totals = mark[2]
+
+
+def search_vector(vector: Vectors, metric: Metric) -> Vectors:
+    """A stored vector as search sees it."""
+    return unit_rows(vector) if metric is Metric.COSINE else vector
+
+
+class WriteBatch:
+    """Some writes to one collection, all or nothing. Records are encoded in the caller's thread."""
+
+    __slots__ = ("_clock", "_collection", "_encoded", "_group", "_mark", "_store", "_writes", "alone", "nbytes", "ticket")
+
+    def __init__(
+        self,
+        store: Store,
+        collection: Collection,
+        writes: Sequence[Write],
+        group: Callable[[], Group],
+        clock: Callable[[], float],
+    ) -> None:
+        self.ticket = Ticket()
+        self._store = store
+        self._collection = collection
+        self._writes = writes
+        self._group = group
+        self._clock = clock
+        now = clock()
+        self._encoded: list[tuple[Encoded, Vectors] | None] = [
+            self._encode(write, now) if isinstance(write, Put) else None for write in writes
+        ]
+        self.nbytes = sum(len(e[0].body) + len(e[0].vector) for e in self._encoded if e is not None)
+        self.alone = any(isinstance(write, DeleteWhere) for write in writes)
+        self._mark = (0, 0, dict[int, Total]())
+
+    def apply(self, transaction: lmdb.Transaction) -> Written:
+        if self._collection.dropped:
+            name = self._collection.spec.name
+            raise CollectionNotFoundError(f"collection {name!r} was dropped meanwhile", subject=name)
+        group = self._group()
+        self._mark = group.mark()
+        count = 0
+        for write, encoded in zip(self._writes, self._encoded, strict=True):
+            if isinstance(write, Put):
+                assert encoded is not None
+                count += self._put(transaction, group, write, *encoded)
+            elif isinstance(write, Patch):
+                count += self._patch(transaction, group, write)
+            elif isinstance(write, Delete):
+                count += self._delete(transaction, group, write.id)
+            else:
+                count += self._delete_where(transaction, group, write)
+        return Written(group.sequence, count)
+
+    def forget(self) -> None:
+        self._group().rollback(self._mark)
+
+    def _encode(self, put: Put, now: float) -> tuple[Encoded, Vectors]:
+        body = Body(put.id, put.contexts, put.metadata, put.expires_at, now)
+        return Encoded.of(body, put.vector), search_vector(put.vector, self._collection.spec.metric)
+
+    def _put(
+        self, transaction: lmdb.Transaction, group: Group, put: Put, encoded: Encoded, vector: Vectors
+    ) -> int:
+        old = self._store.row_of(transaction, self._collection.cid, put.id)
+        if put.exclusive and old is not None and self._live(transaction, old) is not None:
+            raise DuplicateIdError(
+                f"record {put.id!r} already exists in collection {self._collection.spec.name!r}; "
+                "use upsert to replace it",
+                subject=put.id,
+            )
+        self._replace(transaction, group, old, encoded)
+        group.changes.append(
+            (
+                self._collection,
+                Change(group.sequence, old or 0, put.id, vector, put.metadata, put.contexts, put.expires_at),
+            )
+        )
+        return 1
+
+    def _patch(self, transaction: lmdb.Transaction, group: Group, patch: Patch) -> int:
+        collection = self._collection
+        row = self._store.row_of(transaction, collection.cid, patch.id)
+        body = None if row is None else self._live(transaction, row)
+        if row is None or body is None:
+            raise RecordNotFoundError(
+                f"record {patch.id!r} is not in collection {collection.spec.name!r}", subject=patch.id
+            )
+        if patch.if_version is not None and patch.if_version != row:
+            raise VersionConflictError(
+                f"record {patch.id!r} is at version {row}, not at the expected {patch.if_version}; "
+                "read it again and retry",
+                subject=patch.id,
+            )
+        vector = patch.vector
+        if vector is None:
+            vector = self._store.vector(transaction, collection.cid, row, patch.id)
+        body = replace(
+            body,
+            contexts=body.contexts if patch.contexts is None else patch.contexts,
+            metadata=body.metadata if patch.metadata is None else {**body.metadata, **patch.metadata},
+            updated_at=self._clock(),
+        )
+        self._replace(transaction, group, row, Encoded.of(body, vector))
+        found = search_vector(vector, collection.spec.metric)
+        group.changes.append(
+            (collection, Change(group.sequence, row, body.id, found, body.metadata, body.contexts, body.expires_at))
+        )
+        return 1
+
+    def _delete(self, transaction: lmdb.Transaction, group: Group, id: str) -> int:
+        collection = self._collection
+        row = self._store.row_of(transaction, collection.cid, id)
+        if row is None:
+            return 0
+        seen = self._live(transaction, row) is not None
+        self._remove(transaction, group, id, row)
+        return int(seen)
+
+    def _remove(self, transaction: lmdb.Transaction, group: Group, id: str, row: int) -> None:
+        cid = self._collection.cid
+        total = self._total(transaction, group).minus(self._store.checksum(transaction, cid, row))
+        self._store.remove_id(transaction, cid, id)
+        self._log(transaction, group, layout.DELETE, row, id, total)
+        group.changes.append((self._collection, Change(0, row)))
+
+    def _delete_where(self, transaction: lmdb.Transaction, group: Group, write: DeleteWhere) -> int:
+        ids = self._collection.current.select(write.selection).ids()
+        return sum(self._delete(transaction, group, id) for id in ids)
+
+    def _replace(self, transaction: lmdb.Transaction, group: Group, old: int | None, encoded: Encoded) -> None:
+        cid = self._collection.cid
+        total = self._total(transaction, group)
+        if old is not None:
+            total = total.minus(self._store.checksum(transaction, cid, old))
+        self._store.put(transaction, cid, group.sequence + 1, encoded)
+        self._log(transaction, group, layout.PUT, old or 0, encoded.id, total.plus(encoded.checksum))
+
+    def _log(
+        self, transaction: lmdb.Transaction, group: Group, kind: int, superseded: int, id: str, total: Total
+    ) -> None:
+        group.sequence += 1
+        group.totals[self._collection.cid] = total
+        self._store.log(
+            transaction, Op(group.sequence, kind, self._collection.cid, superseded, self._clock(), id)
+        )
+
+    def _total(self, transaction: lmdb.Transaction, group: Group) -> Total:
+        cid = self._collection.cid
+        return group.totals[cid] if cid in group.totals else self._store.total(transaction, cid)
+
+    def _live(self, transaction: lmdb.Transaction, row: int) -> Body | None:
+        body = self._store.body(transaction, self._collection.cid, row)
+        return None if body.expires_at is not None and body.expires_at <= self._clock() else body
+
+
+class RemoveRows(WriteBatch):
+    """Delete records that are still at the given rows: what expired and was not written again meanwhile."""
+
+    __slots__ = ("_doomed",)
+
+    def __init__(
+        self,
+        store: Store,
+        collection: Collection,
+        rows: Sequence[tuple[int, str]],
+        group: Callable[[], Group],
+        clock: Callable[[], float],
+    ) -> None:
+        super().__init__(store, collection, (), group, clock)
+        self._doomed = rows
+
+    def apply(self, transaction: lmdb.Transaction) -> Written:
+        group = self._group()
+        self._mark = group.mark()
+        count = 0
+        for row, id in self._doomed:
+            if self._store.row_of(transaction, self._collection.cid, id) == row:
+                self._remove(transaction, group, id, row)
+                count += 1
+        return Written(group.sequence, count)

@@ -1,0 +1,243 @@
+"""The system of record: records in LMDB tables, written only inside the writer's transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import lmdb
+import numpy as np
+from numpy.typing import NDArray
+
+from qstore_db.catalog.environment import Environment
+from qstore_db.engines.embedded import layout
+from qstore_db.engines.embedded.layout import Body, Op, Total
+from qstore_db.errors import CorruptionError
+from qstore_db.records import Metadata, Record, Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A record ready to be written: its two stored values, and the sum of their checksums."""
+
+    id: str
+    body: bytes
+    vector: bytes
+
+    @classmethod
+    def of(cls, body: Body, vector: Vectors) -> Encoded:
+        return cls(body.id, layout.encode_body(body), layout.encode_vector(body.id, vector.tobytes()))
+
+    @property
+    def checksum(self) -> int:
+        return layout.body_crc(self.body) + layout.body_crc(self.vector)
+
+
+class Store:
+    """Reads check every checksum they pass; a mismatch makes the whole store read-only and is never served."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self._tables = environment.tables
+
+    # Reading
+
+    def row_of(self, transaction: lmdb.Transaction, cid: int, id: str) -> int | None:
+        value = transaction.get(layout.id_key(cid, id), db=self._tables[layout.IDS])
+        return None if value is None else layout.unpack_row(value)
+
+    def body(self, transaction: lmdb.Transaction, cid: int, row: int) -> Body:
+        value = transaction.get(layout.row_key(cid, row), db=self._tables[layout.ROWS])
+        if value is None:
+            raise self._corrupt(CorruptionError(f"row {row} of collection {cid} is missing", subject=f"row {row}"))
+        try:
+            return layout.decode_body(value, row)
+        except CorruptionError as error:
+            raise self._corrupt(error) from None
+
+    def vector(self, transaction: lmdb.Transaction, cid: int, row: int, id: str) -> Vectors:
+        with transaction.cursor(self._tables[layout.VECTORS]) as cursor:
+            return self._vector(cursor, cid, row, id)
+
+    def fetch(self, cid: int, ids: Iterable[str], now: float) -> list[Record | None]:
+        """The newest committed records by id, as of one moment; None for absent and expired ones."""
+        out: list[Record | None] = []
+        with self.environment.read() as transaction, transaction.cursor(self._tables[layout.VECTORS]) as cursor:
+            for id in ids:
+                row = self.row_of(transaction, cid, id)
+                body = None if row is None else self.body(transaction, cid, row)
+                if row is None or body is None or (body.expires_at is not None and body.expires_at <= now):
+                    out.append(None)
+                else:
+                    self._check_id(body, id, row)
+                    out.append(_record(row, body, self._vector(cursor, cid, row, id)))
+        return out
+
+    def records(self, cid: int, rows: NDArray[np.int64]) -> list[Record]:
+        """Records by row. Rows of a snapshot stay stored for as long as the snapshot is held."""
+        with self.environment.read() as transaction, transaction.cursor(self._tables[layout.VECTORS]) as cursor:
+            out: list[Record] = []
+            for row in rows.tolist():
+                body = self.body(transaction, cid, row)
+                out.append(_record(row, body, self._vector(cursor, cid, row, body.id)))
+            return out
+
+    def metadata(self, cid: int, rows: NDArray[np.int64]) -> list[Metadata]:
+        with self.environment.read() as transaction:
+            return [self.body(transaction, cid, row).metadata for row in rows.tolist()]
+
+    def live(self, cid: int, after: int = 0) -> Iterator[tuple[int, Body, Vectors]]:
+        """Every current record written after op sequence `after`, oldest first, as of one moment."""
+        with self.environment.read() as transaction:
+            with transaction.cursor(self._tables[layout.VECTORS]) as vectors, transaction.cursor(self._tables[layout.ROWS]) as cursor:
+                found = cursor.set_range(layout.row_key(cid, after + 1))
+                while found:
+                    key, value = cursor.item()
+                    owner, row = layout.split_row_key(key)
+                    if owner != cid:
+                        return
+                    try:
+                        body = layout.decode_body(value, row)
+                    except CorruptionError as error:
+                        raise self._corrupt(error) from None
+                    if self.row_of(transaction, cid, body.id) == row:
+                        yield row, body, self._vector(vectors, cid, row, body.id)
+                    found = cursor.next()
+
+    def total(self, transaction: lmdb.Transaction, cid: int) -> Total:
+        return layout.decode_total(cid, transaction.get(layout.collection_key(cid), db=self._tables[layout.TOTALS]))
+
+    def oplog(self, after: int, limit: int | None = None) -> Iterator[Op]:
+        """Entries with sequences above `after`, in order, as of one moment."""
+        with self.environment.read() as transaction, transaction.cursor(self._tables[layout.OPLOG]) as cursor:
+            found = cursor.set_range(layout.pack_row(after + 1))
+            while found and limit != 0:
+                yield layout.decode_op(*cursor.item())
+                limit = None if limit is None else limit - 1
+                found = cursor.next()
+
+    def meta(self, name: str) -> int | None:
+        """A stored number, or None. Raises CorruptionError where its checksum does not hold."""
+        with self.environment.read() as transaction:
+            value = transaction.get(name.encode(), db=self._tables[layout.META])
+        return None if value is None else layout.decode_meta(name, value)
+
+    def every_id(self, transaction: lmdb.Transaction) -> Iterator[tuple[int, str, int]]:
+        """(collection, id, row) of every current record."""
+        with transaction.cursor(self._tables[layout.IDS]) as cursor:
+            for key, value in cursor:
+                yield *layout.split_id_key(key), layout.unpack_row(value)
+
+    def check_record(self, transaction: lmdb.Transaction, cid: int, id: str, row: int) -> int:
+        """The sum of a record's checksums once all of it is verified. Raises CorruptionError."""
+        self._check_id(self.body(transaction, cid, row), id, row)
+        self.vector(transaction, cid, row, id)
+        return self.checksum(transaction, cid, row)
+
+    def totalled(self, transaction: lmdb.Transaction) -> list[int]:
+        """Collections with stored totals."""
+        with transaction.cursor(self._tables[layout.TOTALS]) as cursor:
+            return [layout.split_collection_key(key) for key in cursor.iternext(values=False)]
+
+    # Writing, inside the caller's transaction
+
+    def put(self, transaction: lmdb.Transaction, cid: int, row: int, record: Encoded) -> None:
+        """Make `row` the record of its id. What it supersedes stays stored until `drop`."""
+        transaction.put(layout.id_key(cid, record.id), layout.pack_row(row), db=self._tables[layout.IDS])
+        transaction.put(layout.row_key(cid, row), record.body, db=self._tables[layout.ROWS])
+        bounds = layout.piece_bounds(len(record.vector))
+        for key, (start, stop) in zip(layout.vector_keys(cid, row, len(bounds)), bounds, strict=True):
+            transaction.put(key, record.vector[start:stop], db=self._tables[layout.VECTORS])
+
+    def remove_id(self, transaction: lmdb.Transaction, cid: int, id: str) -> None:
+        transaction.delete(layout.id_key(cid, id), db=self._tables[layout.IDS])
+
+    def drop(self, transaction: lmdb.Transaction, cid: int, row: int) -> None:
+        """Forget a superseded row for good."""
+        transaction.delete(layout.row_key(cid, row), db=self._tables[layout.ROWS])
+        with transaction.cursor(self._tables[layout.VECTORS]) as cursor:
+            prefix = layout.row_key(cid, row)
+            found = cursor.set_range(prefix)
+            while found and bytes(cursor.key()[: len(prefix)]) == prefix:
+                found = cursor.delete()
+
+    def checksum(self, transaction: lmdb.Transaction, cid: int, row: int) -> int:
+        """The sum of the two checksums of a stored record."""
+        body = transaction.get(layout.row_key(cid, row), db=self._tables[layout.ROWS])
+        first = transaction.get(layout.vector_keys(cid, row, 1)[0], db=self._tables[layout.VECTORS])
+        if body is None or first is None:
+            raise self._corrupt(CorruptionError(f"row {row} of collection {cid} is missing", subject=f"row {row}"))
+        return layout.body_crc(body) + layout.body_crc(first)
+
+    def log(self, transaction: lmdb.Transaction, op: Op) -> None:
+        transaction.put(layout.pack_row(op.sequence), layout.encode_op(op), db=self._tables[layout.OPLOG], append=True)
+
+    def unlog(self, transaction: lmdb.Transaction, first: int, last: int) -> None:
+        """Remove oplog entries `first` to `last`."""
+        with transaction.cursor(self._tables[layout.OPLOG]) as cursor:
+            found = cursor.set_range(layout.pack_row(first))
+            while found and layout.unpack_row(cursor.key()) <= last:
+                found = cursor.delete()
+
+    def put_total(self, transaction: lmdb.Transaction, cid: int, total: Total) -> None:
+        transaction.put(layout.collection_key(cid), layout.encode_total(cid, total), db=self._tables[layout.TOTALS])
+
+    def put_meta(self, transaction: lmdb.Transaction, name: str, number: int) -> None:
+        transaction.put(name.encode(), layout.encode_meta(name, number), db=self._tables[layout.META])
+
+    def drop_meta(self, transaction: lmdb.Transaction, name: str) -> None:
+        transaction.delete(name.encode(), db=self._tables[layout.META])
+
+    def erase(self, transaction: lmdb.Transaction, cid: int, limit: int) -> bool:
+        """Remove up to `limit` entries of a dropped collection from each table; whether any are left."""
+        prefix = layout.collection_key(cid)
+        left = False
+        for table in (self._tables[layout.IDS], self._tables[layout.ROWS], self._tables[layout.VECTORS], self._tables[layout.TOTALS]):
+            with transaction.cursor(table) as cursor:
+                found = cursor.set_range(prefix)
+                for _ in range(limit):
+                    if not found or bytes(cursor.key()[:4]) != prefix:
+                        found = False
+                        break
+                    found = cursor.delete()
+                left |= found and bytes(cursor.key()[:4]) == prefix
+        return left
+
+    def _vector(self, cursor: lmdb.Cursor, cid: int, row: int, id: str) -> Vectors:
+        prefix = layout.row_key(cid, row)
+        found = cursor.set_range(prefix)
+        pieces: list[bytes] = []
+        while found:
+            key, value = cursor.item()
+            if key[: len(prefix)] != prefix:
+                break
+            pieces.append(value)
+            found = cursor.next()
+        try:
+            vector = layout.decode_vector(id, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        except CorruptionError as error:
+            raise self._corrupt(error) from None
+        return np.frombuffer(vector, np.float32)
+
+    def _check_id(self, body: Body, id: str, row: int) -> None:
+        if body.id != id:
+            raise self._corrupt(
+                CorruptionError(f"id {id!r} leads to row {row}, which holds {body.id!r}", subject=id)
+            )
+
+    def _corrupt(self, error: CorruptionError) -> CorruptionError:
+        self.environment.condemn(str(error))
+        return error
+
+
+def _record(row: int, body: Body, vector: Vectors) -> Record:
+    return Record(
+        id=body.id,
+        vector=vector,
+        contexts=body.contexts.pairs(),
+        metadata=body.metadata,
+        version=row,
+        expires_at=body.expires_at,
+        updated_at=body.updated_at,
+        raw_contexts=tuple(zip(body.contexts.names, body.contexts.raw, strict=True)),
+    )
