@@ -1,4 +1,7 @@
-"""What a record is: vectors, superposition contexts, metadata filters, metrics, results. No storage, no search."""
+"""What a record is: vectors, superposition contexts, metadata, filters, metrics, results.
+
+Nothing here stores or searches.
+"""
 
 from qstore_db.records.contexts import ContextLike, ContextQuery, Contexts, Superposition, soften
 from qstore_db.records.filter import Filter, parse_filter

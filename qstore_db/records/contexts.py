@@ -39,25 +39,25 @@ class Superposition:
         """Checked contexts; entries of weight zero are dropped. Raises ContextError naming the entry."""
         if contexts is None:
             return cls()
-        names: list[str] = []
-        raw: list[float] = []
-        given = 0
-        seen: set[str] = set()
-        for name, weight in _pairs(contexts):
-            given += 1
-            _check_name(name)
-            if name in seen:
+        given: dict[str, float] = {}
+        for entry_name, entry_weight in _pairs(contexts):
+            name = _name(entry_name)
+            if name in given:
                 raise ContextError(f"context {name!r} is named twice", subject=name)
-            seen.add(name)
-            value = _weight(name, weight)
-            if value > 0.0:
-                names.append(name)
-                raw.append(value)
-        if given and not names:
-            raise ContextError("all context weights are zero; give none at all for a record without contexts")
-        if len(names) > MAX_CONTEXTS:
-            raise ContextError(f"{len(names)} contexts given, at most {MAX_CONTEXTS} fit one record")
-        return cls(tuple(names), tuple(raw))
+            weight = _real(entry_weight)
+            if not 0.0 <= weight < math.inf:  # NaN fails this too
+                raise ContextError(
+                    f"weight {entry_weight!r} of context {name!r} must be a finite number >= 0", subject=name
+                )
+            given[name] = weight
+        present = {name: weight for name, weight in given.items() if weight}
+        if given and not present:
+            raise ContextError("all context weights are zero, which describes no state", subject="contexts")
+        if len(present) > MAX_CONTEXTS:
+            raise ContextError(
+                f"{len(present)} contexts given, at most {MAX_CONTEXTS} are allowed", subject="contexts"
+            )
+        return cls(tuple(present), tuple(present.values()))
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -70,6 +70,7 @@ class Superposition:
         return tuple(w / total for w in scaled)
 
     def pairs(self) -> tuple[tuple[str, float], ...]:
+        """(name, Born weight) of each context, in the order given."""
         return tuple(zip(self.names, self.weights, strict=True))
 
 
@@ -87,29 +88,32 @@ class ContextQuery:
         if context is None:
             return None
         if isinstance(context, str):
-            _check_name(context)
-            return cls((context,), (1.0,))
+            return cls((_name(context),), (1.0,))
         if not isinstance(context, Mapping) or not context:
             raise ContextError(
                 "context must be a name, a mapping of names to weights, or of names to (weight, phase) pairs",
                 subject="context",
             )
-        phased = {isinstance(v, (tuple, list)) for v in context.values()}
-        if phased == {True, False}:
-            raise ContextError("context mixes weights and (weight, phase) pairs; give a phase to all or to none")
-        phases: list[float] = []
-        plain: dict[str, float] = {}
+        weights: dict[str, float] = {}
+        phases: dict[str, float] = {}
         for name, value in context.items():
-            if isinstance(value, (tuple, list)):
-                if len(value) != 2 or not _is_real(value[1]) or not math.isfinite(value[1]):
-                    raise ContextError(f"context {name!r} needs (weight, phase in radians)", subject=str(name))
-                plain[name] = value[0]
-                if _weight(name, value[0]) > 0.0:
-                    phases.append(float(value[1]))
+            if not isinstance(value, (tuple, list)):
+                weights[name] = value
+            elif len(value) == 2 and math.isfinite(_real(value[1])):
+                weights[name], phases[name] = value[0], _real(value[1])
             else:
-                plain[name] = value
-        state = Superposition.parse(plain)
-        return cls(state.names, state.weights, tuple(phases) if phased == {True} else None)
+                raise ContextError(
+                    f"context {name!r} needs (weight, phase in radians), got {value!r}", subject=str(name)
+                )
+        if phases and len(phases) < len(weights):
+            raise ContextError(
+                "context mixes weights and (weight, phase) pairs; give a phase to all or to none",
+                subject="context",
+            )
+        state = Superposition.parse(weights)
+        return cls(
+            state.names, state.weights, tuple(phases[name] for name in state.names) if phases else None
+        )
 
     def probabilities(self, record_weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """p of each record, (m,) float64 in [0, 1], from its Born weights (m, len(names)).
@@ -132,19 +136,24 @@ def soften(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     return (1.0 - SOFT_FLOOR) * probabilities + SOFT_FLOOR
 
 
-def _pairs(contexts: Iterable[tuple[str, float]] | Mapping[str, float]) -> Iterable[tuple[str, float]]:
-    if isinstance(contexts, str) or not isinstance(contexts, Iterable):
-        raise ContextError("contexts must be (name, weight) pairs or a mapping", subject="contexts")
+def _pairs(contexts: object) -> Iterable[tuple[object, object]]:
     if isinstance(contexts, Mapping):
-        yield from contexts.items()
-        return
-    for entry in contexts:
-        if not isinstance(entry, (tuple, list)) or len(entry) != 2:
-            raise ContextError(f"context {entry!r} is not a (name, weight) pair", subject="contexts")
-        yield entry[0], entry[1]
+        return contexts.items()
+    if isinstance(contexts, str) or not isinstance(contexts, Iterable):
+        raise ContextError(
+            f"contexts must be (name, weight) pairs or a mapping, got {type(contexts).__name__}",
+            subject="contexts",
+        )
+    return (_pair(entry) for entry in contexts)
 
 
-def _check_name(name: object) -> None:
+def _pair(entry: object) -> tuple[object, object]:
+    if not isinstance(entry, (tuple, list)) or len(entry) != 2:
+        raise ContextError(f"context {entry!r} is not a (name, weight) pair", subject="contexts")
+    return entry[0], entry[1]
+
+
+def _name(name: object) -> str:
     if not isinstance(name, str) or not name:
         raise ContextError(f"context name {name!r} must be a non-empty string", subject="contexts")
     try:
@@ -152,14 +161,19 @@ def _check_name(name: object) -> None:
     except UnicodeEncodeError:
         raise ContextError(f"context name {name!r} is not valid Unicode", subject="contexts") from None
     if size > MAX_NAME_BYTES:
-        raise ContextError(f"context name {name[:40]!r}... takes {size} bytes, at most {MAX_NAME_BYTES} fit")
+        raise ContextError(
+            f"context name {name[:40]!r}... takes {size} bytes of UTF-8, "
+            f"at most {MAX_NAME_BYTES} are allowed",
+            subject=name[:40],
+        )
+    return str.__str__(name)
 
 
-def _is_real(value: object) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-
-
-def _weight(name: str, weight: float) -> float:
-    if not _is_real(weight) or not math.isfinite(weight) or weight < 0:
-        raise ContextError(f"weight {weight!r} of context {name!r} must be finite and >= 0", subject=str(name))
-    return float(weight)
+def _real(value: object) -> float:
+    """`value` as a float: NaN for what is no real number (a bool is none), infinity where it overflows."""
+    if isinstance(value, bool) or not isinstance(value, (float, int, np.floating, np.integer)):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf

@@ -1,24 +1,24 @@
 """Mongo-style metadata filters: parsing, a canonical form, and what each operator means.
 
-`{"price": {"$lt": 10}, "tags": "new"}` reads as a conjunction. A path may lead into nested maps with dots. On a
-list, an operator holds if it holds for any element. Types are kept: `True` is not 1, "1" is not 1, while 1 and
-1.0 are equal. `$ne`, `$nin` and `$not` are exact negations, so they also hold where the path is absent.
+`{"price": {"$lt": 10}, "tags": "new"}` reads as a conjunction. A path may lead into nested maps with dots.
+On a list, an operator holds if it holds for any element. Types are kept: `True` is not 1, "1" is not 1, while
+1 and 1.0 are equal. `$ne`, `$nin` and `$not` are exact negations, so they also hold where the path is absent.
 `null` equals a stored null only; use `{"$exists": false}` for absence. `$gt` and its kin compare numbers with
-numbers and strings with strings (by code point), anything else does not match.
+numbers and strings with strings (by code point); anything else does not match.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 
 from qstore_db.errors import FilterError
-from qstore_db.records.metadata import Scalar, Value
+from qstore_db.records.metadata import INT64_MAX, INT64_MIN, Scalar, Value
 
 MAX_DEPTH = 16
 MAX_LIST = 10_000
@@ -29,21 +29,29 @@ _OPERATORS = ("$eq", "$ne", *ORDERED, "$in", "$nin", "$exists", "$not")
 
 @dataclass(frozen=True, slots=True)
 class And:
+    """Every part holds; without parts, always."""
+
     parts: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
+    """At least one part holds."""
+
     parts: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
+    """The part does not hold: the exact complement."""
+
     part: Node
 
 
 @dataclass(frozen=True, slots=True)
 class Exists:
+    """Something is stored at `path`, be it null."""
+
     path: str
 
 
@@ -57,6 +65,8 @@ class Equals:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
+    """The value at `path` (or one of its list elements) stands to `bound` as `operator` says."""
+
     path: str
     operator: str
     bound: int | float | str
@@ -67,7 +77,7 @@ Node: TypeAlias = "And | Or | Not | Exists | Equals | Compare"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Filter:
-    """A checked filter. `key` is canonical: equal keys select equal records (so results may be cached by it)."""
+    """A checked filter. `key` is canonical: equal keys select equal records."""
 
     root: Node
     key: str
@@ -89,110 +99,124 @@ def parse_filter(filter: Mapping[str, object] | None) -> Filter | None:
         return None
     if not isinstance(filter, Mapping):
         raise FilterError(f"filter must be a mapping, got {type(filter).__name__}", subject="filter")
-    budget = [MAX_NODES]
-    root = _document(filter, "filter", 1, budget)
-    return Filter(root, json.dumps(_canonical(root), ensure_ascii=True))
+    root = _Reader().document(filter, "filter", 1)
+    return Filter(root, json.dumps(_canonical(root)))
 
 
-def _document(filter: Mapping[object, object], at: str, depth: int, budget: list[int]) -> Node:
-    if depth > MAX_DEPTH:
-        raise FilterError(f"{at} is nested deeper than {MAX_DEPTH} levels", subject=at)
-    parts: list[Node] = []
-    for key, operand in filter.items():
-        budget[0] -= 1
-        if budget[0] < 0:
-            raise FilterError(f"filter has more than {MAX_NODES} conditions", subject=at)
+class _Reader:
+    """Reads one filter. `at` is the path to what is being read, `left` how many conditions may still come."""
+
+    def __init__(self) -> None:
+        self.left = MAX_NODES
+
+    def document(self, filter: object, at: str, depth: int) -> Node:
+        return _joined(
+            [self._clause(key, operand, at, depth) for key, operand in self._entries(filter, at, depth)]
+        )
+
+    def _clause(self, key: object, operand: object, at: str, depth: int) -> Node:
         if not isinstance(key, str) or not key:
             raise FilterError(f"{at}: key {key!r} must be a non-empty string", subject=at)
         where = f"{at}.{key}"
         if key in ("$and", "$or"):
             if not isinstance(operand, (list, tuple)) or not operand:
                 raise FilterError(f"{where} needs a non-empty list of filters", subject=where)
-            _cap(operand, where)
-            inner = tuple(
-                _document(_mapping(part, f"{where}[{i}]"), f"{where}[{i}]", depth + 1, budget)
-                for i, part in enumerate(operand)
-            )
-            parts.append(And(inner) if key == "$and" else Or(inner))
-        elif key == "$not":
-            parts.append(Not(_document(_mapping(operand, where), where, depth + 1, budget)))
-        elif key[0] == "$":
+            parts = tuple(self.document(part, f"{where}[{i}]", depth + 1) for i, part in enumerate(operand))
+            return And(parts) if key == "$and" else Or(parts)
+        if key == "$not":
+            return Not(self.document(operand, where, depth + 1))
+        if key[0] == "$":
             raise FilterError(
                 f"{at}: unknown operator {key!r}; at this level use $and, $or, $not or a metadata path",
                 subject=where,
             )
-        elif isinstance(operand, Mapping):
-            parts.append(_conditions(key, operand, where, depth + 1, budget))
-        else:
-            parts.append(Equals(key, (_scalar(operand, where),)))
-    return parts[0] if len(parts) == 1 else And(tuple(parts))
+        path = _text(key, where)
+        if isinstance(operand, Mapping):
+            return self._conditions(path, operand, where, depth + 1)
+        return Equals(path, (_scalar(operand, where),))
 
+    def _conditions(self, path: str, operands: object, at: str, depth: int) -> Node:
+        entries = self._entries(operands, at, depth)
+        if not entries:
+            raise FilterError(f"{at} needs at least one operator", subject=at)
+        return _joined([self._condition(path, operator, operand, at, depth) for operator, operand in entries])
 
-def _conditions(
-    path: str, operands: Mapping[object, object], at: str, depth: int, budget: list[int]
-) -> Node:
-    if depth > MAX_DEPTH:
-        raise FilterError(f"{at} is nested deeper than {MAX_DEPTH} levels", subject=at)
-    if not operands:
-        raise FilterError(f"{at} needs at least one operator", subject=at)
-    parts: list[Node] = []
-    for operator, operand in operands.items():
-        budget[0] -= 1
-        if budget[0] < 0:
-            raise FilterError(f"filter has more than {MAX_NODES} conditions", subject=at)
+    def _condition(self, path: str, operator: object, operand: object, at: str, depth: int) -> Node:
         where = f"{at}.{operator}"
-        if operator not in _OPERATORS:
-            hint = "write nested maps as a dotted path" if not str(operator).startswith("$") else "unknown"
+        if not isinstance(operator, str) or operator not in _OPERATORS:
+            hint = "unknown" if str(operator).startswith("$") else "write nested maps as a dotted path"
             raise FilterError(
-                f"{at}: {operator!r} is not an operator ({hint}); use one of {', '.join(_OPERATORS)}", subject=where
+                f"{at}: {operator!r} is not an operator ({hint}); use one of {', '.join(_OPERATORS)}",
+                subject=where,
             )
-        parts.append(_condition(path, str(operator), operand, where, depth, budget))
+        if operator == "$not":
+            return Not(self._conditions(path, operand, where, depth + 1))
+        if operator in ("$eq", "$ne"):
+            node: Node = Equals(path, (_scalar(operand, where),))
+        elif operator in ("$in", "$nin"):
+            node = Equals(path, _scalars(operand, where))
+        elif operator == "$exists":
+            wanted = _scalar(operand, where)
+            if not isinstance(wanted, bool):
+                raise FilterError(f"{where} needs true or false, got {operand!r}", subject=where)
+            return Exists(path) if wanted else Not(Exists(path))
+        else:
+            bound = _scalar(operand, where)
+            if bound is None or isinstance(bound, bool):
+                raise FilterError(f"{where} needs a number or a string, got {operand!r}", subject=where)
+            return Compare(path, operator, bound)
+        return Not(node) if operator in ("$ne", "$nin") else node
+
+    def _entries(self, mapping: object, at: str, depth: int) -> list[tuple[object, object]]:
+        """The entries of one level, charged to the caps before they are read."""
+        if not isinstance(mapping, Mapping):
+            raise FilterError(f"{at} needs a mapping, got {type(mapping).__name__}", subject=at)
+        if depth > MAX_DEPTH:
+            raise FilterError(f"{at} is nested deeper than {MAX_DEPTH} levels", subject=at)
+        self.left -= max(1, len(mapping))
+        if self.left < 0:
+            raise FilterError(f"filter has more than {MAX_NODES} conditions", subject=at)
+        return list(mapping.items())
+
+
+def _joined(parts: list[Node]) -> Node:
     return parts[0] if len(parts) == 1 else And(tuple(parts))
 
 
-def _condition(path: str, operator: str, operand: object, at: str, depth: int, budget: list[int]) -> Node:
-    if operator in ("$eq", "$ne"):
-        equal = Equals(path, (_scalar(operand, at),))
-        return equal if operator == "$eq" else Not(equal)
-    if operator in ("$in", "$nin"):
-        if not isinstance(operand, (list, tuple, np.ndarray)):
-            raise FilterError(f"{at} needs a list of values, got {type(operand).__name__}", subject=at)
-        _cap(operand, at)
-        among = Equals(path, tuple(_scalar(value, f"{at}[{i}]") for i, value in enumerate(operand)))
-        return among if operator == "$in" else Not(among)
-    if operator == "$exists":
-        if not isinstance(operand, bool):
-            raise FilterError(f"{at} needs true or false, got {operand!r}", subject=at)
-        return Exists(path) if operand else Not(Exists(path))
-    if operator == "$not":
-        return Not(_conditions(path, _mapping(operand, at), at, depth + 1, budget))
-    bound = _scalar(operand, at)
-    if bound is None or isinstance(bound, bool):
-        raise FilterError(f"{at} needs a number or a string, got {operand!r}", subject=at)
-    return Compare(path, operator, bound)
-
-
-def _mapping(value: object, at: str) -> Mapping[object, object]:
-    if not isinstance(value, Mapping):
-        raise FilterError(f"{at} needs a mapping, got {type(value).__name__}", subject=at)
-    return value
-
-
-def _cap(values: Sequence[object] | np.ndarray, at: str) -> None:
+def _scalars(values: object, at: str) -> tuple[Scalar, ...]:
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
+    if not isinstance(values, (list, tuple, set, frozenset)):
+        raise FilterError(f"{at} needs a list of values, got {type(values).__name__}", subject=at)
     if len(values) > MAX_LIST:
         raise FilterError(f"{at} lists {len(values)} values, at most {MAX_LIST} are allowed", subject=at)
+    return tuple(_scalar(value, f"{at}[{i}]") for i, value in enumerate(values))
 
 
 def _scalar(value: object, at: str) -> Scalar:
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or isinstance(value, (bool, str)):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return _text(value, at)
     if isinstance(value, int):
+        if not INT64_MIN <= value <= INT64_MAX:
+            raise FilterError(
+                f"{at} holds an integer that does not fit 64 bits; write it as a float", subject=at
+            )
         return int(value)
     if isinstance(value, float) and math.isfinite(value):
         return float(value)
     raise FilterError(f"{at}: {value!r} must be a string, finite number, bool or null", subject=at)
+
+
+def _text(text: str, at: str) -> str:
+    try:
+        text.encode()  # two lone surrogates would share the canonical form of the character they pair to
+    except UnicodeEncodeError:
+        raise FilterError(f"{at}: {text!r} is not valid Unicode", subject=ascii(at)) from None
+    return str.__str__(text)
 
 
 def _canonical(node: Node) -> list[object]:
@@ -250,13 +274,9 @@ def equal(a: object, b: object) -> bool:
 def _holds(operator: str, stored: object, bound: int | float | str) -> bool:
     if isinstance(stored, str) and isinstance(bound, str):
         return _ordered(operator, (stored > bound) - (stored < bound))
-    if (
-        isinstance(stored, (int, float))
-        and not isinstance(stored, bool)
-        and isinstance(bound, (int, float))
-    ):
-        return _ordered(operator, (stored > bound) - (stored < bound))
-    return False
+    if isinstance(stored, bool) or not isinstance(stored, (int, float)) or isinstance(bound, str):
+        return False
+    return _ordered(operator, (stored > bound) - (stored < bound))
 
 
 def _ordered(operator: str, sign: int) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -16,13 +16,14 @@ Metadata: TypeAlias = "dict[str, Value]"
 
 MAX_DEPTH = 16
 MAX_ID_BYTES = 128
-_INT64 = 1 << 63
+INT64_MIN = -(1 << 63)
+INT64_MAX = (1 << 63) - 1
 
 
 def check_id(id: object) -> str:
     """A record id: 1 to 128 bytes of UTF-8. Raises IdError."""
     if not isinstance(id, str):
-        raise IdError(f"record id {id!r} must be a string, got {type(id).__name__}", subject=str(id))
+        raise IdError(f"record id {id!r} must be a string, got {type(id).__name__}", subject=repr(id)[:40])
     try:
         size = len(id.encode())
     except UnicodeEncodeError:
@@ -33,74 +34,101 @@ def check_id(id: object) -> str:
             f"1 to {MAX_ID_BYTES} are allowed",
             subject=id[:40],
         )
-    return str(id)
+    return str.__str__(id)
 
 
 def check_metadata(metadata: Mapping[str, object] | None) -> Metadata:
-    """A deep copy in plain Python types; NumPy scalars become their Python kin. Raises MetadataError with the path.
+    """A deep copy in plain Python types; NumPy values become their Python kin.
 
     Keys are strings without "." (which separates levels in filters) and without a leading "$"; integers fit
-    int64; floats are finite; nesting ends at 16 levels.
+    int64; floats are finite; nesting ends at 16 levels, the outermost mapping counted. Raises MetadataError
+    with the path to what breaks this.
     """
     if metadata is None:
         return {}
     if not isinstance(metadata, Mapping):
         raise MetadataError(f"metadata must be a mapping, got {type(metadata).__name__}", subject="metadata")
-    return _mapping(metadata, "", 1)
+    try:
+        return _mapping(metadata, 1)
+    except _RefusedError as refused:
+        path = refused.path()
+        raise MetadataError(f"metadata {path!r} {refused.reason}", subject=path) from None
 
 
-def _mapping(values: Mapping[object, object], path: str, depth: int) -> Metadata:
+class _RefusedError(Exception):
+    """Why a value cannot be stored. Each level adds its step on the way out: good values pay for no path."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.steps: list[str] = []
+
+    def path(self) -> str:
+        return "".join(reversed(self.steps)).removeprefix(".")
+
+
+def _mapping(values: Mapping[Any, object], depth: int) -> Metadata:
     if depth > MAX_DEPTH:
-        raise MetadataError(f"metadata at {path!r} is nested deeper than {MAX_DEPTH} levels", subject=path)
+        raise _RefusedError(f"is nested deeper than {MAX_DEPTH} levels")
     out: Metadata = {}
-    for key, value in values.items():
-        where = f"{path}.{key}" if path else str(key)
-        if not isinstance(key, str) or not key or "." in key or key[0] == "$":
-            raise MetadataError(
-                f"metadata key {key!r} must be a non-empty string without '.' and without a leading '$'",
-                subject=where,
-            )
-        _text(key, where)
-        out[key] = _value(value, where, depth)
+    key: object = None
+    try:
+        for key, value in values.items():
+            out[_key(key)] = _value(value, depth)
+    except _RefusedError as refused:
+        refused.steps.append(f".{key}")
+        raise
     return out
 
 
-def _value(value: object, path: str, depth: int) -> Value:
+def _sequence(values: Iterable[object], depth: int) -> list[Value]:
+    if depth > MAX_DEPTH:
+        raise _RefusedError(f"is nested deeper than {MAX_DEPTH} levels")
+    out: list[Value] = []
+    try:
+        for value in values:
+            out.append(_value(value, depth))  # noqa: PERF401  its length names the element that is refused
+    except _RefusedError as refused:
+        refused.steps.append(f"[{len(out)}]")
+        raise
+    return out
+
+
+def _key(key: object) -> str:
+    if not isinstance(key, str) or not key or "." in key or key[0] == "$":
+        raise _RefusedError("must be a key that is a non-empty string without '.' and without a leading '$'")
+    return _text(key)
+
+
+def _value(value: object, depth: int) -> Value:
+    if isinstance(value, (np.generic, np.ndarray)):
+        value = value.tolist()
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return _text(value, path)
-    if isinstance(value, np.generic):
-        value = value.item()
-        if isinstance(value, bool):
-            return value
+        return _text(value)
     if isinstance(value, int):
-        if not -_INT64 <= value < _INT64:
-            raise MetadataError(f"metadata {path!r} holds {value}, which does not fit 64 bits", subject=path)
+        if not INT64_MIN <= value <= INT64_MAX:
+            raise _RefusedError("holds an integer that does not fit 64 bits")
         return int(value)
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise MetadataError(
-                f"metadata {path!r} holds {value}; use None for a missing number", subject=path
-            )
+            raise _RefusedError(f"holds {value}; use None for a missing number")
         return float(value)
     if isinstance(value, Mapping):
-        return _mapping(value, path, depth + 1)
-    if isinstance(value, (list, tuple, np.ndarray)):
-        if depth >= MAX_DEPTH:
-            raise MetadataError(f"metadata at {path!r} is nested deeper than {MAX_DEPTH} levels", subject=path)
-        return [_value(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
-    raise MetadataError(
-        f"metadata {path!r} holds a {type(value).__name__}; allowed are str, int, float, bool, None, "
-        "lists and nested mappings",
-        subject=path,
+        return _mapping(value, depth + 1)
+    if isinstance(value, (list, tuple)):
+        return _sequence(value, depth + 1)
+    raise _RefusedError(
+        f"holds a {type(value).__name__}; allowed are str, int, float, bool, None, lists and nested mappings"
     )
 
 
-def _text(value: str, path: str) -> str:
-    if not value.isascii():
+def _text(text: str) -> str:
+    """An exact `str`, whatever subclass it came as, once it is known to be storable as UTF-8."""
+    if not text.isascii():
         try:
-            value.encode()
+            text.encode()
         except UnicodeEncodeError:
-            raise MetadataError(f"metadata {path!r} is not valid Unicode", subject=path) from None
-    return str(value)
+            raise _RefusedError("is not valid Unicode") from None
+    return str.__str__(text)

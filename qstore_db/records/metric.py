@@ -1,6 +1,6 @@
 """The three metrics and how each turns a squared distance into what users read.
 
-Search runs on one quantity, d² >= 0, whatever the metric, so that ranking and tunnelling need no cases:
+Search runs on one quantity, d², whatever the metric, so that ranking and tunnelling need no cases:
 
 | metric | d² | distance | similarity |
 |---|---|---|---|
@@ -8,7 +8,8 @@ Search runs on one quantity, d² >= 0, whatever the metric, so that ranking and 
 | l2 | squared Euclidean | d² | 1 / (1 + d) |
 | dot | 2 (max_dot - dot) | -dot | dot |
 
-`max_dot` is a stored statistic of the collection; it shifts every d² alike, so no order depends on it.
+`max_dot` is a stored statistic of the collection. It shifts every d² alike, so no order depends on it; where
+a query's products exceed it, d² falls below zero and the order still holds.
 """
 
 from __future__ import annotations

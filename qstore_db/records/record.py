@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from qstore_db.records.metadata import Value
 from qstore_db.records.vector import Vectors
-
-if TYPE_CHECKING:
-    from qstore_db.records.metadata import Value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,5 +41,3 @@ class Record:
             and self.metadata == other.metadata
             and self.expires_at == other.expires_at
         )
-
-    __hash__ = None  # type: ignore[assignment]

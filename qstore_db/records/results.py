@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qstore_db.records.metadata import Value
+from qstore_db.records.metric import Floats
 from qstore_db.records.record import Record
 from qstore_db.records.vector import Vectors
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from qstore_db.records.metadata import Value
-
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a match stands where it does: `score` is the sum of `terms`; `scale` names what they were divided by."""
+    """Why a match stands where it does: `score` is the sum of `terms`, which were divided by `scale`."""
 
     score: float
     terms: Mapping[str, float]
@@ -121,9 +119,9 @@ class QueryResult(Sequence[Match]):
 
     @property
     def ids(self) -> list[str]:
-        if self._matches is not None:
-            return [match.id for match in self._matches]
-        return self._ranked.ids()
+        """Ids, best first. Reads no record."""
+        ranked, matches = self._ranked, self._matches
+        return ranked.ids() if matches is None else [match.id for match in matches]
 
     @property
     def scores(self) -> Floats:
@@ -136,19 +134,21 @@ class QueryResult(Sequence[Match]):
         return self._ranked.distance
 
     def to_arrow(self) -> pa.Table:
-        """One row a match: id, score, distance, similarity, weight, contexts, metadata (JSON), version, vector."""
+        """One row a match; the columns are `tabular.matches_to_arrow`'s."""
         from qstore_db.records.tabular import matches_to_arrow
 
         return matches_to_arrow(self)
 
     def _load(self) -> list[Match]:
-        if self._matches is None:
-            self._matches = list(self._build())
-        return self._matches
+        ranked, matches = self._ranked, self._matches
+        if matches is None:
+            self._matches = matches = list(self._build(ranked))
+            # A kept result must not keep alive the snapshot that its query ran on.
+            self._ranked = replace(ranked, ids=list, records=list)
+        return matches
 
-    def _build(self) -> Iterator[Match]:
-        r = self._ranked
-        for i, record in enumerate(r.records()):
+    def _build(self, r: Ranked) -> Iterator[Match]:
+        for i, record in zip(range(len(r.score)), r.records(), strict=True):
             yield Match(
                 id=record.id,
                 score=float(r.score[i]),
@@ -209,7 +209,7 @@ class Page(Sequence[Record]):
         return self.records[index]
 
     def to_arrow(self) -> pa.Table:
-        """One row a record: id, vector, contexts, metadata (JSON), version, expires_at."""
+        """One row a record; the columns are `tabular.records_to_arrow`'s."""
         from qstore_db.records.tabular import records_to_arrow
 
         return records_to_arrow(self.records)
