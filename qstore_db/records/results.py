@@ -91,7 +91,12 @@ class QueryResult(Sequence[Match]):
     __slots__ = ("_include_vectors", "_matches", "_ranked", "exact", "warnings")
 
     def __init__(
-        self, ranked: Ranked, *, exact: bool, warnings: tuple[str, ...] = (), include_vectors: bool = False
+        self,
+        ranked: Ranked | Callable[[], Ranked],
+        *,
+        exact: bool,
+        warnings: tuple[str, ...] = (),
+        include_vectors: bool = False,
     ) -> None:
         self._ranked = ranked
         self._include_vectors = include_vectors
@@ -100,7 +105,7 @@ class QueryResult(Sequence[Match]):
         self.warnings = warnings
 
     def __len__(self) -> int:
-        return len(self._ranked.score)
+        return len(self._columns().score)
 
     @overload
     def __getitem__(self, index: int) -> Match: ...
@@ -120,18 +125,18 @@ class QueryResult(Sequence[Match]):
     @property
     def ids(self) -> list[str]:
         """Ids, best first. Reads no record."""
-        ranked, matches = self._ranked, self._matches
+        ranked, matches = self._columns(), self._matches
         return ranked.ids() if matches is None else [match.id for match in matches]
 
     @property
     def scores(self) -> Floats:
         """(m,) float64, descending."""
-        return self._ranked.score
+        return self._columns().score
 
     @property
     def distances(self) -> Floats:
         """(m,) float64, in the collection's metric."""
-        return self._ranked.distance
+        return self._columns().distance
 
     def to_arrow(self) -> pa.Table:
         """One row a match; the columns are `tabular.matches_to_arrow`'s."""
@@ -139,8 +144,15 @@ class QueryResult(Sequence[Match]):
 
         return matches_to_arrow(self)
 
+    def _columns(self) -> Ranked:
+        """The ranked columns; a batch of queries leaves even these to the first who looks."""
+        ranked = self._ranked
+        if not isinstance(ranked, Ranked):
+            self._ranked = ranked = ranked()
+        return ranked
+
     def _load(self) -> list[Match]:
-        ranked, matches = self._ranked, self._matches
+        ranked, matches = self._columns(), self._matches
         if matches is None:
             self._matches = matches = list(self._build(ranked))
             # A kept result must not keep alive the snapshot that its query ran on.
@@ -176,7 +188,7 @@ class TunnelResult(QueryResult):
 
     def __init__(
         self,
-        ranked: Ranked,
+        ranked: Ranked | Callable[[], Ranked],
         *,
         exact: bool,
         inside: QueryResult,
