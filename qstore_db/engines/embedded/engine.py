@@ -158,6 +158,9 @@ class EmbeddedEngine:
         self._environment.check()
         return [self._collections[name].spec for name in sorted(self._collections)]
 
+    def has_collection(self, name: str) -> bool:
+        return name in self._collections
+
     def collection(self, name: str) -> Collection:
         self._environment.check()
         try:

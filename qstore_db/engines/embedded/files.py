@@ -115,6 +115,13 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def sync_tree(root: Path) -> None:
+    """Sync every file and directory below `root`."""
+    for path in root.rglob("*"):
+        sync_directory(path) if path.is_dir() else sync_file(path)
+    sync_directory(root)
+
+
 def _map(path: Path) -> NDArray[np.uint8]:
     """The file's bytes, mapped read-only; the mapping lives as long as the array."""
     with path.open("rb") as file:

@@ -1,0 +1,33 @@
+"""What a connection string means."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from qstore_db.config import DatabaseConfig
+from qstore_db.errors import ConfigurationError
+
+MEMORY = ":memory:"
+_SCHEME = "qstore://"
+
+
+def config_for(where: str | Path, token: str | None, tls: Any, config: dict[str, Any]) -> DatabaseConfig:
+    """The configuration behind `QuantumDatabase.connect(where)`."""
+    if "path" in config:
+        raise ConfigurationError(
+            "connect takes the directory as its first argument, not as path=", subject="path"
+        )
+    if isinstance(where, str) and where.startswith(_SCHEME):
+        raise ConfigurationError(
+            f"{where!r} names a server, and this release has none; open the directory itself", subject="where"
+        )
+    for name, value in (("token", token), ("tls", tls)):
+        if value is not None:
+            raise ConfigurationError(
+                f"{name} belongs to a server; {os.fspath(where)!r} is opened in-process", subject=name
+            )
+    if isinstance(where, str) and where == MEMORY:
+        return DatabaseConfig(**config)
+    return DatabaseConfig(path=where, **config)

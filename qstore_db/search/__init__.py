@@ -1,0 +1,1 @@
+"""Ranking by context, planning, tunnelling: the same code over every engine."""

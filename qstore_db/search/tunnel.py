@@ -1,0 +1,159 @@
+"""tunnel_search: items of the same kind beyond the query's dense neighbourhood, reached over the kNN graph.
+
+The nearest N candidates form a graph; probability starts at the five nearest and diffuses over it. What lies
+inside the barrier (the well) is given apart, in plain distance order. This is the reference: its graph is exact
+on its candidates, and everything else is measured against it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qstore_db.engines.base import Floats, Hits, Selection, View
+from qstore_db.records import Geometry, Metric, QueryResult, Ranked, TunnelResult, Vectors
+from qstore_db.search.diffusion import (
+    diffuse,
+    knn_graph,
+    query_scale,
+    seed_distribution,
+    tunnel_scores,
+    well_size,
+)
+from qstore_db.search.ranking import ContextRanking, best_first, by_distance
+
+BarrierScale = Literal["rank", "similarity", "distance"]
+MAX_CANDIDATES = 4_000
+"""The exact graph on more would take seconds and gigabytes."""
+NEIGHBOURS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """The parameters of one tunnelling search, already checked."""
+
+    k: int
+    barrier: float | None
+    """None: the k nearest are the well. Else a rank exponent in [0, 1], a similarity or a distance."""
+    scale: BarrierScale
+    strength: float
+    beyond_only: bool
+    candidates: int
+    ranking: ContextRanking | None
+    """How a context joins the score; None for none."""
+    geometry: Geometry
+    u: float
+    include_vectors: bool
+
+
+def tunnel(view: View, query: Vectors, selection: Selection, search: Tunnel) -> TunnelResult:
+    """Run the reference search. Ties are broken by distance, then id; repeats are bit-equal."""
+    eligible = view.count(selection)
+    warnings: list[str] = []
+    wanted = _well_rank(eligible, search)
+    fetch = search.candidates
+    if wanted is not None and wanted > fetch // 2:
+        fetch = min(2 * wanted, MAX_CANDIDATES)
+    fetch = min(max(fetch, search.k), max(eligible, 1), MAX_CANDIDATES)
+    found = view.search(query[None], fetch, selection)[0]
+    probabilities = None
+    if search.ranking is not None:
+        p = search.ranking.probabilities(found)
+        found, probabilities = found.take(np.flatnonzero(p > 0.0)), p[p > 0.0]
+    well = _well(found, wanted, search)
+    if len(found) and well == len(found):
+        if well < eligible:
+            warnings.append(
+                f"the well holds at least {well} records, all {len(found)} candidates: raise barrier_threshold"
+                " or candidates to see beyond it"
+            )
+        else:
+            warnings.append("every eligible record lies inside the well: nothing is beyond the barrier")
+    everything_inside = search.beyond_only and well == len(found)
+    score, terms = (np.zeros(well), {}) if everything_inside else _scores(found, probabilities, search)
+    order = best_first(score, found.raw, found)
+    beyond = order >= well
+    if search.beyond_only:
+        order = order[beyond]
+    order = order[: search.k]
+    warnings.extend(found.warnings)
+    return TunnelResult(
+        _ranked(found, order, score, terms, probabilities, well, search),
+        exact=found.exact,
+        inside=QueryResult(
+            by_distance(found.take(np.arange(well)), search.geometry, search.u),
+            exact=found.exact,
+            include_vectors=search.include_vectors,
+        ),
+        well_size=max(well, wanted or 0),
+        eligible=eligible,
+        warnings=tuple(dict.fromkeys(warnings)),
+        include_vectors=search.include_vectors,
+    )
+
+
+def _well_rank(eligible: int, search: Tunnel) -> int | None:
+    """How many of the nearest the well holds, before ties; None where a distance decides."""
+    if search.barrier is None:
+        return min(search.k, eligible)
+    if search.scale == "rank":
+        return min(well_size(eligible, search.barrier), eligible) if eligible else 0
+    return None
+
+
+def _well(found: Hits, wanted: int | None, search: Tunnel) -> int:
+    """How many of the candidates (nearest first) lie inside, ties at the edge included."""
+    if wanted is not None:
+        if wanted == 0 or len(found) == 0:
+            return 0
+        edge = found.raw[min(wanted, len(found)) - 1]
+        return int(np.searchsorted(found.raw, edge, side="right"))
+    assert search.barrier is not None
+    if search.scale == "similarity":
+        return int((search.geometry.similarity(found.raw) >= search.barrier).sum())
+    return int((search.geometry.distance(found.raw) <= search.barrier).sum())
+
+
+def _scores(found: Hits, probabilities: Floats | None, search: Tunnel) -> tuple[Floats, dict[str, Floats]]:
+    if len(found) == 0:
+        return np.empty(0), {}
+    d2 = np.maximum(search.geometry.squared(found.raw), 0.0)
+    scale = query_scale(d2)
+    if search.strength > 0.0:
+        max_dot = search.geometry.max_dot if search.geometry.metric is Metric.DOT else None
+        walked = diffuse(knn_graph(found.vectors(), NEIGHBOURS, max_dot=max_dot), seed_distribution(d2))
+    else:
+        walked = np.ones(len(found))
+    score = tunnel_scores(d2, walked, search.strength, scale)
+    terms = {"distance": -(1.0 - search.strength) * d2 / scale}
+    terms["walk"] = score - terms["distance"]
+    if search.ranking is not None and probabilities is not None:
+        terms["context"] = search.ranking.context_term(probabilities)
+        score = score + terms["context"]
+    return score, terms
+
+
+def _ranked(
+    found: Hits,
+    order: NDArray[np.intp],
+    score: Floats,
+    terms: dict[str, Floats],
+    probabilities: Floats | None,
+    well: int,
+    search: Tunnel,
+) -> Ranked:
+    hits = found.take(order)
+    return Ranked(
+        score=score[order],
+        distance=search.geometry.distance(hits.raw),
+        similarity=search.geometry.similarity(hits.raw),
+        ids=hits.ids,
+        records=hits.records,
+        weight=None if probabilities is None else probabilities[order],
+        terms={name: term[order] for name, term in terms.items()},
+        scale={"strength": search.strength},
+        tunneled=order >= well,
+    )
