@@ -1,7 +1,7 @@
 """The Catalog protocol: a small transactional store of versioned entries.
 
-Collections and their statistics live in it, and later groups, tokens, idempotency keys, the model registry and
-job states. LMDB serves one process. `qstore_db.testing.catalogs` holds the conformance suite.
+Collections and their statistics live in it, and later groups, tokens, idempotency keys, the model registry
+and job states. LMDB serves one process. `qstore_db.testing.catalogs` holds the conformance suite.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ ABSENT = 0
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry. `value` is plain data (None, bool, int, float, str, bytes, lists, string-keyed maps)."""
+    """One entry. `value` is plain data: None, bool, int (from -2**63 to 2**64 - 1), float, str, bytes, lists
+    and string-keyed dicts of it."""
 
     key: str
     value: Any
@@ -26,6 +27,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class CatalogPut:
+    """A put as part of `Catalog.apply`."""
+
     key: str
     value: Any
     if_version: int | None = None
@@ -33,17 +36,28 @@ class CatalogPut:
 
 @dataclass(frozen=True, slots=True)
 class CatalogDelete:
+    """A delete as part of `Catalog.apply`."""
+
     key: str
     if_version: int | None = None
 
 
 class Catalog(Protocol):
-    """Durable versioned entries under string keys of 1 to 400 bytes of UTF-8. Safe to use from many threads."""
+    """Durable versioned entries under string keys of 1 to 400 bytes of UTF-8. Safe to use from many threads.
 
-    def get(self, key: str) -> Entry | None: ...
+    A change that has returned is durable; one that raised was not made, in whole or in part. A value comes
+    back equal and of the same types. Raises `ArgumentError` for a key of another length or kind, and for a
+    value that is no plain data: tuples, subclasses, sets, larger ints and dicts with other keys are refused,
+    never converted.
+    """
+
+    def get(self, key: str) -> Entry | None:
+        """The entry, or None."""
+        ...
 
     def scan(self, prefix: str) -> Iterator[Entry]:
-        """Entries whose key starts with `prefix`, in byte order of their keys, as of one moment."""
+        """Entries whose key starts with `prefix`, in byte order of their keys, as of one moment: the
+        call's."""
         ...
 
     def put(self, key: str, value: Any, *, if_version: int | None = None) -> int:
@@ -55,9 +69,12 @@ class Catalog(Protocol):
         ...
 
     def apply(self, changes: Sequence[CatalogPut | CatalogDelete]) -> None:
-        """All changes or none, in order."""
+        """All changes or none, in order: each sees those before it."""
         ...
 
     def sequence(self, name: str) -> int:
-        """The next number of a named sequence: 1, 2, 3 ... never given twice, also across restarts."""
+        """The next number of a named sequence: 1, 2, 3 ... never given twice, also across restarts.
+
+        Names follow the rules of keys, and are apart from them: an entry of the same name is another thing.
+        """
         ...

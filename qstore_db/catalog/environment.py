@@ -1,31 +1,24 @@
-"""One LMDB environment: opening it safely, its tables, and its faults in our own words.
+"""One LMDB environment: opening it safely, its tables and its transactions.
 
-Durability is LMDB's default (data pages synced, then the meta page): `writemap`, `sync=False` and
-`metasync=False` are never used on a durable database. The map is 1 TiB from the start, so that it never has to
-grow under live readers; the file itself stays as small as its data.
+Durability is LMDB's default (data pages synced, then the meta page): `writemap` and `metasync=False` are
+never used, `sync=False` only where nothing is promised past close. The map is 1 TiB from the start, so that
+it never has to grow under live readers; the file itself stays as small as its data. py-lmdb opens with
+MDB_NOTLS: a reader slot belongs to its transaction, not to a thread.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
-import threading
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import lmdb
 
-from qstore_db.errors import (
-    ClosedError,
-    CorruptionError,
-    DiskFullError,
-    ForkedError,
-    FormatError,
-    QStoreError,
-    ReadOnlyError,
-)
+from qstore_db.catalog import faults
+from qstore_db.catalog.gate import Gate
+from qstore_db.errors import ArgumentError, ClosedError, ForkedError, QStoreError, ReadOnlyError
 
 MAP_SIZE = 1 << 40
 LIB_VERSION = 0
@@ -34,14 +27,31 @@ DATA_FILE = "data.mdb"
 CATALOG_TABLE = "catalog"
 _MAX_TABLES = 16
 _MAX_READERS = 512
-_PROBE_BYTES = 1 << 20
+
+_generation = 0
+
+
+def _enter_child() -> None:
+    global _generation
+    _generation += 1
+
+
+# A handle remembers the generation that opened it, so a fork voids them all. os.getpid costs a read 0.3 us.
+os.register_at_fork(after_in_child=_enter_child)
 
 
 class Environment:
-    """An open LMDB environment. Reads may run in any thread; a write transaction stays in the one that began it.
+    """An open LMDB environment. Reads may run in any thread; a write stays in the one that began it.
 
     A failed sync leaves it unknown what reached the disk, so the environment becomes read-only until it is
-    opened again. A full disk aborts the transaction and nothing else: later writes simply try again.
+    opened again; if it was the meta page that failed, LMDB refuses reads as well (`ReadOnlyError`). A full
+    disk aborts the transaction and nothing else: later writes simply try again. An `lmdb.Error` that escapes
+    is a mistake in the call (a key too long, a write within a write of the same thread), not a fault.
+
+    Opening raises `DatabaseLockedError` where this process has the directory open already, `FormatError` for
+    a data file of another format, `CorruptionError` for a damaged one or, read-only, for one without the
+    tables, `DiskFullError`, and `ConfigurationError` for anything else that keeps it shut. A missing or empty
+    data file is a new, empty one.
     """
 
     def __init__(
@@ -53,10 +63,8 @@ class Environment:
         self._read_only = read_only
         self._fault: str | None = None
         self._closed = False
-        self._pid = os.getpid()
-        self._gate = threading.Condition()
-        self._active = 0
-        self._exclusive = False
+        self._generation = _generation
+        self._gate = Gate()
         self.tables: dict[str, lmdb._Database] = {}
         """Table handles by name; replaced in place when `compact` reopens the file."""
         self._open()
@@ -72,55 +80,77 @@ class Environment:
             self._fault = reason
 
     @contextmanager
-    def read(self) -> Iterator[lmdb.Transaction]:
-        """One consistent read. Nothing that the transaction hands out may leave the block."""
-        self._enter()
+    def read(self) -> Iterator[lmdb.Transaction[bytes]]:
+        """One consistent read. No cursor may leave the block; keys and values are copies and may.
+
+        Raises `CorruptionError` for a damaged page, `UnavailableError` while 512 other reads are open.
+        """
+        who = self._enter()
         try:
-            with self._env.begin() as transaction:
+            transaction = self._env.begin()
+            try:
                 yield transaction
+            finally:
+                # A child that was forked in the block would give back its parent's reader slot.
+                if not self._forked:
+                    transaction.abort()
         except lmdb.Error as error:
-            raise self._unreadable(error) from error
+            fault = self._fault_of(error)
+            if fault is None:
+                raise
+            raise fault from error
         finally:
-            self._leave()
+            self._leave(who)
 
     @contextmanager
-    def write(self, size: int = 0) -> Iterator[lmdb.Transaction]:
+    def write(self, size: int = 0) -> Iterator[lmdb.Transaction[bytes]]:
         """One durable transaction: committed when the block ends, aborted when it raises.
 
-        `size` in bytes is about what it will write; it helps to tell a full disk from a broken one.
+        Waits for a write of another thread. If the block is left without an error, the write is on disk.
+        `size` in bytes is about what it will write; it helps to tell a full disk from a broken one. Raises
+        `DiskFullError` (nothing was stored, try again), `ReadOnlyError` (whether it was stored is unknown,
+        the environment takes no more writes), `CorruptionError`, and `ClosedError` or `ForkedError` if the
+        environment was closed or the process forked in the meantime (nothing was stored).
         """
-        self.check_writable()
-        self._enter()
+        who = self._enter()
         try:
-            with self._env.begin(write=True) as transaction:
+            self.check_writable()
+            with self._transaction(None, size) as transaction:
                 yield transaction
-        except lmdb.Error as error:
-            raise self._unwritten(error, size) from error
         finally:
-            self._leave()
+            self._leave(who)
 
     @contextmanager
-    def nested(self, parent: lmdb.Transaction) -> Iterator[lmdb.Transaction]:
-        """A part of `parent` that can fail alone."""
-        with self._env.begin(write=True, parent=parent) as transaction:
+    def nested(self, parent: lmdb.Transaction[bytes]) -> Iterator[lmdb.Transaction[bytes]]:
+        """A part of `parent` that can fail alone: when the block raises, only what it wrote is undone.
+
+        `parent` must not be used before the block ends. Raises what `write` raises.
+        """
+        self.check()
+        with self._transaction(parent, 0) as transaction:
             yield transaction
 
     def check_owner(self) -> None:
         """Raises ForkedError in a child process that inherited this handle."""
-        if self._pid != os.getpid():
+        if self._forked:
             raise ForkedError(
                 "this database handle was opened before a fork; open the database in the child itself, "
-                "or start workers by spawn"
+                "or start workers by spawn",
+                subject=str(self.directory),
             )
 
     def check(self) -> None:
         """Raises ForkedError or ClosedError where the handle is of no use."""
         self.check_owner()
         if self._closed:
-            raise ClosedError(f"the database {self.directory} is closed", subject=str(self.directory))
+            raise self._closed_error()
 
     def check_writable(self) -> None:
-        """Raises ReadOnlyError after a fault."""
+        """Raises ReadOnlyError after a fault, and where the environment was opened for reading."""
+        if self._read_only:
+            raise ReadOnlyError(
+                f"the database {self.directory} was opened for reading only", subject=str(self.directory)
+            )
         if self._fault is not None:
             raise ReadOnlyError(
                 f"the database {self.directory} is read-only since a fault: {self._fault}; "
@@ -133,48 +163,58 @@ class Environment:
         return (self.directory / DATA_FILE).stat().st_blocks * 512
 
     def copy(self, destination: Path) -> Path:
-        """A compacting, consistent copy of the data file in an existing empty folder, synced; its path."""
-        self._enter()
+        """A compacting, consistent copy of the data file in `destination`, an existing folder, synced; its
+        path.
+
+        Raises `ArgumentError` if there is no such folder or it holds a data file already, `DiskFullError` if
+        the copy does not fit, `ConfigurationError` if it cannot be written for another reason, and
+        `CorruptionError`. After an error nothing is left there; unless the source is damaged, the environment
+        goes on.
+        """
+        who = self._enter()
         try:
             return self._copy(destination)
         finally:
-            self._leave()
+            self._leave(who)
 
     def compact(self) -> None:
-        """Rewrite the data file without its free pages. Every other transaction waits until it is done."""
+        """Rewrite the data file without its free pages. Every other transaction waits until it is done.
+
+        Raises what `copy` raises, and then all is as before.
+        """
+        self.check()
         self.check_writable()
-        with self._gate:
+        with self._gate.alone():
             self.check()
-            self._gate.wait_for(lambda: not self._exclusive)
-            self._exclusive = True
-            self._gate.wait_for(lambda: self._active == 0)
-        try:
             aside = self.directory / "compacting"
-            _remove_copy(aside)
-            aside.mkdir()
-            copy = self._copy(aside)
-            self._env.close()
-            # The copy is durable before it takes the old file's name, and renaming is atomic.
-            copy.replace(self.directory / DATA_FILE)
-            _sync(self.directory)
-            self._open()
-        finally:
-            _remove_copy(self.directory / "compacting")
-            with self._gate:
-                self._exclusive = False
-                self._gate.notify_all()
+            try:
+                aside.mkdir(exist_ok=True)
+                (aside / DATA_FILE).unlink(missing_ok=True)
+            except OSError as error:
+                raise faults.copying_error(self.directory, aside, error) from error
+            try:
+                # The copy is durable before it takes the old file's name, and renaming is atomic.
+                self._exchange(self._copy(aside))
+            finally:
+                # What cannot be removed is of no harm: the next one begins by removing it.
+                shutil.rmtree(aside, ignore_errors=True)
 
     def close(self) -> None:
-        """Wait for running transactions and close. In a forked child it does nothing: the file is the parent's."""
-        if self._closed or self._pid != os.getpid():
+        """Wait for running transactions and close. In a forked child it does nothing: the file is the
+        parent's.
+
+        A transaction of the calling thread itself is not waited for: a read ends, a write fails with
+        `ClosedError`.
+        """
+        if self._closed or self._forked:
             return
-        with self._gate:
-            self._closed = True
-            self._gate.wait_for(lambda: self._active == 0 and not self._exclusive)
-        self._env.close()
+        self._closed = True
+        with self._gate.alone():
+            self._env.close()
 
     def _open(self) -> None:
-        fresh = not (self.directory / DATA_FILE).exists()
+        path = self.directory / DATA_FILE
+        fresh = not path.exists()
         try:
             self._env = lmdb.open(
                 str(self.directory),
@@ -186,118 +226,141 @@ class Environment:
                 readonly=self._read_only,
                 create=not self._read_only,
             )
-            self._env.reader_check()  # slots of readers that were killed would hold their pages for ever
-            # All at once: opening a table is a transaction of its own, which a write in progress would block.
+            try:
+                self._env.reader_check()  # slots of readers that were killed would hold their pages for ever
+                self._open_tables()
+            except BaseException:
+                self._env.close()
+                raise
+        except (lmdb.Error, OSError) as error:
+            if fresh and not self._read_only and path.exists():
+                path.unlink()  # a half-made file would refuse to open for ever after
+            raise faults.opening_error(self.directory, error) from error
+
+    def _open_tables(self) -> None:
+        """All at once and here: py-lmdb opens a table in a write transaction of its own, for which it would
+        wait with the GIL held, and so for ever, while a thread of this process writes."""
+        if self._read_only:
             for name in self._names:
-                self.tables[name] = self._env.open_db(name.encode(), create=not self._read_only)
-        except lmdb.Error as error:
-            if fresh and not self._read_only:  # a half-made file would refuse to open for ever after
-                (self.directory / DATA_FILE).unlink(missing_ok=True)
-            raise _unopened(self.directory, error) from error
+                self.tables[name] = self._env.open_db(name.encode(), create=False)
+            return
+        with self._env.begin(write=True) as transaction:
+            self._restore_length()
+            for name in self._names:
+                self.tables[name] = self._env.open_db(name.encode(), txn=transaction)
 
-    def _enter(self) -> None:
+    def _restore_length(self) -> None:
+        """Fill up a data file that is shorter than its meta page says.
+
+        A read beyond the end of a file that was cut would end the process by SIGBUS; zeros are found to be
+        damage instead. A short file alone proves none: LMDB leaves out pages that it freed again at once.
+        The write transaction around this keeps others from making the file longer meanwhile.
+        """
+        path = self.directory / DATA_FILE
+        length = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
+        if path.stat().st_size < length:
+            os.truncate(path, length)
+
+    def _enter(self) -> int:
         self.check()
-        with self._gate:
-            if self._exclusive:
-                self._gate.wait_for(lambda: not self._exclusive)
-            if self._closed:
-                self.check()
-            self._active += 1
+        return self._gate.enter()
 
-    def _leave(self) -> None:
-        with self._gate:
-            self._active -= 1
-            if not self._active and (self._exclusive or self._closed):
-                self._gate.notify_all()
+    def _leave(self, who: int) -> None:
+        if not self._forked:  # in a child the gate's lock may be held by a thread that is not there
+            self._gate.leave(who)
+
+    @contextmanager
+    def _transaction(
+        self, parent: lmdb.Transaction[bytes] | None, size: int
+    ) -> Iterator[lmdb.Transaction[bytes]]:
+        committing = False
+        try:
+            transaction = self._env.begin(write=True, parent=parent)
+            try:
+                yield transaction
+                # py-lmdb's own `with` commits in a forked child, and ends in silence, with nothing stored, if
+                # the environment was closed in its block.
+                self.check()
+            except BaseException:
+                if not self._forked:
+                    transaction.abort()
+                raise
+            committing = parent is None
+            transaction.commit()
+        except lmdb.Error as error:
+            fault = self._fault_of(error, committing=committing, size=size)
+            if fault is None:
+                raise
+            raise fault from error
+
+    @property
+    def _forked(self) -> bool:
+        return self._generation != _generation
 
     def _copy(self, destination: Path) -> Path:
+        target = destination / DATA_FILE
+        if not destination.is_dir() or target.exists():
+            raise ArgumentError(
+                f"a copy goes into an existing folder without a {DATA_FILE}, {destination} is none",
+                subject="destination",
+            )
         try:
             self._env.copy(str(destination), compact=True)
-        except lmdb.Error as error:
-            if _is_full(error):
-                raise self._full() from error
-            raise self._unreadable(error) from error
-        copy = destination / DATA_FILE
-        _sync(copy)  # LMDB itself never syncs a copy
-        _sync(destination)
-        return copy
+            for path in (target, destination):  # LMDB itself never syncs a copy
+                _sync(path)
+        except (lmdb.Error, OSError) as error:
+            target.unlink(missing_ok=True)
+            if isinstance(error, faults.DAMAGE):
+                self.condemn(str(error))
+            raise faults.copying_error(self.directory, destination, error) from error
+        return target
 
-    def _unreadable(self, error: lmdb.Error) -> QStoreError:
-        if isinstance(error, lmdb.PanicError):
-            return self._panicked()
-        if isinstance(error, lmdb.ReadersFullError):
-            return ClosedError(f"{_MAX_READERS} reads are running at once on {self.directory}")
-        self.condemn(str(error))
-        return CorruptionError(
-            f"the database file of {self.directory} is damaged: {error}", subject=str(self.directory)
-        )
-
-    def _unwritten(self, error: lmdb.Error, size: int) -> QStoreError:
-        if isinstance(error, lmdb.PanicError) or self._has_panicked():
-            return self._panicked()
-        if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError)):
-            return self._unreadable(error)
-        # LMDB reports a short write, which is how a full disk usually shows, and a failed sync in the same words.
-        if isinstance(error, lmdb.MapFullError) or _is_full(error) or self._no_room(size):
-            return self._full()
-        self.condemn(str(error))
-        return ReadOnlyError(
-            f"the database {self.directory} became read-only: {error}; whether this write reached the disk is "
-            "unknown, it is not acknowledged",
-            subject=str(self.directory),
-        )
-
-    def _full(self) -> DiskFullError:
-        return DiskFullError(
-            f"no space left for {self.directory}: nothing of this write was stored; free some space and "
-            "send it again",
-            subject=str(self.directory),
-        )
-
-    def _no_room(self, size: int) -> bool:
-        """Whether the file system cannot hold what a failed transaction was about to write."""
-        probe = self.directory / "space.probe"
+    def _exchange(self, copy: Path) -> None:
+        """Close the file, put `copy` in its place and open that; on failure the old one, if it still
+        opens."""
+        self._env.close()
         try:
-            descriptor = os.open(probe, os.O_CREAT | os.O_WRONLY, 0o600)
-            try:
-                os.posix_fallocate(descriptor, 0, size + _PROBE_BYTES)
-            finally:
-                os.close(descriptor)
+            copy.replace(self.directory / DATA_FILE)
+            _sync(self.directory)
         except OSError as error:
-            return error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise faults.copying_error(self.directory, self.directory, error) from error
         finally:
-            with contextlib.suppress(OSError):
-                probe.unlink()
+            try:
+                self._open()
+            except BaseException:
+                self._closed = True
+                raise
+
+    def _fault_of(self, error: lmdb.Error, *, committing: bool = False, size: int = 0) -> QStoreError | None:
+        """What to raise for `error`, after refusing later writes if it takes that; None for a mistaken
+        call."""
+        if self._closed:
+            return self._closed_error()
+        if isinstance(error, faults.DAMAGE):
+            self.condemn(str(error))
+            return faults.damaged(self.directory, error)
+        if isinstance(error, lmdb.ReadersFullError):
+            return faults.too_many_readers(self.directory)
+        panics = isinstance(error, lmdb.PanicError) or (committing and self._panics())
+        fatal = panics or faults.is_fatal(error, committing=committing)
+        if not panics and (faults.is_full(error) or (fatal and faults.no_room(self.directory, size))):
+            return faults.full(self.directory, error)
+        if fatal:
+            self.condemn(str(error))
+            return faults.became_read_only(self.directory, error)
+        return None
+
+    def _panics(self) -> bool:
+        """Whether LMDB gave the environment up, as it does if the meta page itself could not be written (a
+        copy-on-write file system needs space even for that)."""
+        try:
+            self._env.begin().abort()
+        except lmdb.Error as error:
+            return isinstance(error, lmdb.PanicError)
         return False
 
-    def _has_panicked(self) -> bool:
-        try:
-            with self._env.begin():
-                return False
-        except lmdb.PanicError:
-            return True
-
-    def _panicked(self) -> ReadOnlyError:
-        """LMDB gave up after a failed write of its meta page: only reopening tells what is on disk."""
-        self.condemn("writing the meta page failed")
-        return ReadOnlyError(
-            f"the database {self.directory} must be closed and reopened: writing its meta page failed, and whether "
-            "the last write reached the disk is unknown; it is not acknowledged",
-            subject=str(self.directory),
-        )
-
-
-def _is_full(error: lmdb.Error) -> bool:
-    text = str(error)
-    return any(os.strerror(code) in text for code in (errno.ENOSPC, errno.EDQUOT))
-
-
-def _unopened(directory: Path, error: lmdb.Error) -> QStoreError:
-    if _is_full(error):
-        return DiskFullError(f"no space left to open {directory}", subject=str(directory))
-    return FormatError(
-        f"{directory / DATA_FILE} is no database file that this release can open: {error}", subject=str(directory)
-    )
+    def _closed_error(self) -> ClosedError:
+        return ClosedError(f"the database {self.directory} is closed", subject=str(self.directory))
 
 
 def _sync(path: Path) -> None:
@@ -306,9 +369,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _remove_copy(folder: Path) -> None:
-    (folder / DATA_FILE).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        folder.rmdir()

@@ -1,0 +1,1 @@
+"""Conformance suites, strategies and fault tools, for our own tests and for those of third parties."""
