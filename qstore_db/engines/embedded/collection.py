@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from qstore_db.engines.embedded.part import Part
 from qstore_db.engines.embedded.segment import Segment, Tail
 from qstore_db.engines.embedded.store import Store
 from qstore_db.engines.embedded.view import Snapshot
-from qstore_db.records import Metadata, Superposition, Vectors
+from qstore_db.records import Metadata, Metric, Superposition, Vectors, unit_rows
 
 TAIL_ROWS = 16_384
 """The tail is searched exactly; a power of two wastes none of its doubling buffer."""
@@ -31,7 +31,7 @@ class Change:
     superseded: int
     id: str = ""
     vector: Vectors | None = None
-    """(d,) float32 in search space."""
+    """(d,) float32 as stored; None where nothing was written."""
     metadata: Metadata | None = None
     contexts: Superposition = Superposition()
     expires_at: float | None = None
@@ -74,8 +74,9 @@ class Collection:
             self._sealed = sealed
             self.current = self._snapshot(sequence)
 
-    def publish(self, changes: Iterable[Change], sequence: int) -> None:
+    def publish(self, changes: Sequence[Change], sequence: int) -> None:
         """Make committed changes visible, in order."""
+        rows = iter(self._search_rows([change.vector for change in changes if change.vector is not None]))
         with self._lock:
             doomed: dict[int, list[int]] = {}
             starts = [int(part.rows[0]) for part in self._sealed]
@@ -91,7 +92,7 @@ class Collection:
                     tail.append(
                         change.row,
                         change.id,
-                        change.vector,
+                        next(rows),
                         change.metadata or {},
                         change.contexts,
                         change.expires_at,
@@ -139,6 +140,13 @@ class Collection:
         with self._lock:
             self.spec = spec
             self.current = self._snapshot(self.current.sequence)
+
+    def _search_rows(self, vectors: Sequence[Vectors]) -> Vectors:
+        """Stored vectors as search sees them, a whole group at once."""
+        if not vectors:
+            return np.empty((0, self.spec.dimension), np.float32)
+        matrix = np.stack(vectors)
+        return unit_rows(matrix) if self.spec.metric is Metric.COSINE else matrix
 
     def _roll(self, doomed: list[int]) -> Tail:
         tail = self._tail.source

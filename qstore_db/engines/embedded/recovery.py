@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from qstore_db.engines.embedded.collection import Change, Collection
 from qstore_db.engines.embedded.layout import Body
 from qstore_db.engines.embedded.persist import IndexFiles, Manifest
-from qstore_db.engines.embedded.requests import search_vector
 from qstore_db.engines.embedded.store import Store
 from qstore_db.errors import CorruptionError
 from qstore_db.records import Vectors
@@ -69,10 +66,9 @@ def _read_rows(store: Store, collection: Collection, after: int, sequence: int) 
 
 
 def _append(collection: Collection, batch: list[tuple[int, Body, Vectors]], sequence: int) -> int:
-    matrix = search_vector(np.stack([vector for _, _, vector in batch]), collection.spec.metric)
     changes = [
         Change(row, 0, body.id, vector, body.metadata, body.contexts, body.expires_at)
-        for (row, body, _), vector in zip(batch, matrix, strict=True)
+        for row, body, vector in batch
     ]
     collection.publish(changes, sequence)
     return len(batch)

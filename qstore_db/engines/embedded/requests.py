@@ -14,7 +14,6 @@ from qstore_db.engines.embedded.layout import Body, Op, Total
 from qstore_db.engines.embedded.store import Encoded, Store
 from qstore_db.engines.embedded.writer import Ticket
 from qstore_db.errors import CollectionNotFoundError, DuplicateIdError, RecordNotFoundError, VersionConflictError
-from qstore_db.records import Metric, Vectors, unit_rows
 
 
 @dataclass(slots=True)
@@ -32,11 +31,6 @@ class Group:
         self.sequence = mark[0]
         del self.changes[mark[1] :]
         self.totals = mark[2]
-
-
-def search_vector(vector: Vectors, metric: Metric) -> Vectors:
-    """A stored vector as search sees it."""
-    return unit_rows(vector) if metric is Metric.COSINE else vector
 
 
 class WriteBatch:
@@ -59,10 +53,10 @@ class WriteBatch:
         self._group = group
         self._clock = clock
         now = clock()
-        self._encoded: list[tuple[Encoded, Vectors] | None] = [
+        self._encoded = [
             self._encode(write, now) if isinstance(write, Put) else None for write in writes
         ]
-        self.nbytes = sum(len(e[0].body) + len(e[0].vector) for e in self._encoded if e is not None)
+        self.nbytes = sum(len(e.body) + len(e.vector) for e in self._encoded if e is not None)
         self.alone = any(isinstance(write, DeleteWhere) for write in writes)
         self._mark = (0, 0, dict[int, Total]())
 
@@ -76,7 +70,7 @@ class WriteBatch:
         for write, encoded in zip(self._writes, self._encoded, strict=True):
             if isinstance(write, Put):
                 assert encoded is not None
-                count += self._put(transaction, group, write, *encoded)
+                count += self._put(transaction, group, write, encoded)
             elif isinstance(write, Patch):
                 count += self._patch(transaction, group, write)
             elif isinstance(write, Delete):
@@ -88,13 +82,10 @@ class WriteBatch:
     def forget(self) -> None:
         self._group().rollback(self._mark)
 
-    def _encode(self, put: Put, now: float) -> tuple[Encoded, Vectors]:
-        body = Body(put.id, put.contexts, put.metadata, put.expires_at, now)
-        return Encoded.of(body, put.vector), search_vector(put.vector, self._collection.spec.metric)
+    def _encode(self, put: Put, now: float) -> Encoded:
+        return Encoded.of(Body(put.id, put.contexts, put.metadata, put.expires_at, now), put.vector)
 
-    def _put(
-        self, transaction: lmdb.Transaction, group: Group, put: Put, encoded: Encoded, vector: Vectors
-    ) -> int:
+    def _put(self, transaction: lmdb.Transaction, group: Group, put: Put, encoded: Encoded) -> int:
         old = self._store.row_of(transaction, self._collection.cid, put.id)
         if put.exclusive and old is not None and self._live(transaction, old) is not None:
             raise DuplicateIdError(
@@ -106,7 +97,7 @@ class WriteBatch:
         group.changes.append(
             (
                 self._collection,
-                Change(group.sequence, old or 0, put.id, vector, put.metadata, put.contexts, put.expires_at),
+                Change(group.sequence, old or 0, put.id, put.vector, put.metadata, put.contexts, put.expires_at),
             )
         )
         return 1
@@ -135,9 +126,8 @@ class WriteBatch:
             updated_at=self._clock(),
         )
         self._replace(transaction, group, row, Encoded.of(body, vector))
-        found = search_vector(vector, collection.spec.metric)
         group.changes.append(
-            (collection, Change(group.sequence, row, body.id, found, body.metadata, body.contexts, body.expires_at))
+            (collection, Change(group.sequence, row, body.id, vector, body.metadata, body.contexts, body.expires_at))
         )
         return 1
 

@@ -203,11 +203,8 @@ class Snapshot:
         assert graph is not None
         raw, positions = graph.search(queries, k, width)
         if (positions < 0).any():  # a graph whose links do not reach every row
-            positions = nearest(part.matrix, queries, k, self.spec.metric)[1]
-        # FAISS sums a batch in another order than a single query; this makes both report the same value.
-        raw = distances(part.matrix, queries, positions, self.spec.metric)
-        order = np.argsort(raw, axis=1, kind="stable")
-        return np.take_along_axis(raw, order, 1).astype(np.float64), np.take_along_axis(positions, order, 1)
+            raw, positions = nearest(part.matrix, queries, k, self.spec.metric)
+        return raw.astype(np.float64), positions
 
     def _exact(self, part: Part, queries: Vectors, k: int, admitted: Admitted) -> tuple[Floats, Indices]:
         matrix, metric = part.matrix, self.spec.metric
