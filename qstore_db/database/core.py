@@ -358,6 +358,9 @@ class Core:
         statistics = self.engine.statistics()
         for name, collection in statistics["collections"].items():
             collection["scale"] = self._stored_scale(name).as_data()
+            collection["spec"] = {**asdict(self.spec(name)), "metric": self.spec(name).metric.value}
+            recovery = self.engine.recoveries.get(name)
+            collection["recovery"] = None if recovery is None else asdict(recovery)
         return {"directory": str(self.directory), **statistics}
 
     def verify(self) -> dict[str, Any]:
