@@ -64,7 +64,8 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Change parts of a record; None leaves a part as it is, `metadata` replaces the named top-level fields."""
+    """Change parts of a record; None leaves a part as it is, `metadata` replaces the named top-level
+    fields."""
 
     id: str
     vector: Vectors | None = None
@@ -112,7 +113,8 @@ class Pending(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which records a search may return: all that `filter` admits, hold any of `contexts`, and live at `now`."""
+    """Which records a search may return: all that `filter` admits, hold any of `contexts`, and live at
+    `now`."""
 
     filter: Filter | None = None
     contexts: tuple[str, ...] = ()
@@ -123,7 +125,8 @@ class Selection:
 class Hits(Protocol):
     """Some records of one view, as columns. Fetching ids, weights, vectors and records is lazy.
 
-    `raw` is (m,) float64: squared Euclidean distance (cosine: of the unit vectors), or the negated dot product.
+    `raw` is (m,) float64: squared Euclidean distance (cosine: of the unit vectors), or the negated dot
+    product.
     """
 
     raw: Floats
@@ -134,7 +137,8 @@ class Hits(Protocol):
     def __len__(self) -> int: ...
     def take(self, order: NDArray[np.intp]) -> Hits: ...
     def refined(self) -> Hits:
-        """The same hits with `raw` summed in float64: a record's value then depends on nothing but the query."""
+        """The same hits with `raw` summed in float64: a record's value then depends on nothing but the
+        query."""
         ...
 
     def ids(self) -> list[str]: ...
@@ -164,7 +168,8 @@ class View(Protocol):
         ...
 
     def scan(self, query: Vectors, selection: Selection) -> Hits:
-        """Distances from (d,) to everything the selection admits, to float32 precision, in no promised order."""
+        """Distances from (d,) to everything the selection admits, to float32 precision, in no promised
+        order."""
         ...
 
     def sample(self, count: int, seed: int) -> Hits:

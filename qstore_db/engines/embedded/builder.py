@@ -1,7 +1,8 @@
 """Building graphs in the background: which segments to merge, and how a merged segment comes about.
 
-The newest graph is extended with the sealed segments behind it, which costs only the new rows; a graph with more
-than a fifth of its rows dead is built anew from the living ones. Nothing here blocks readers or the writer.
+The newest graph is extended with the sealed segments behind it, which costs only the new rows; a graph with
+more than a fifth of its rows dead is built anew from the living ones. Nothing here blocks readers or the
+writer.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +18,7 @@ from qstore_db.engines.base import CollectionSpec
 from qstore_db.engines.embedded.collection import Collection
 from qstore_db.engines.embedded.columns import merge
 from qstore_db.engines.embedded.graph import Cancelled, Goal, Graph, build
+from qstore_db.engines.embedded.kernels import faiss
 from qstore_db.engines.embedded.part import Part
 from qstore_db.engines.embedded.persist import IndexFiles
 from qstore_db.engines.embedded.segment import PackedIds, Segment
@@ -207,7 +208,9 @@ class Builder:
 
 def _gather(parts: Sequence[Part], keep: Sequence[NDArray[np.int64]]) -> Vectors:
     """Kept rows as one float32 matrix."""
-    return np.concatenate([part.matrix[kept].astype(np.float32, copy=False) for part, kept in zip(parts, keep, strict=True)])
+    return np.concatenate(
+        [part.matrix[kept].astype(np.float32, copy=False) for part, kept in zip(parts, keep, strict=True)]
+    )
 
 
 def _ids(parts: Sequence[Part], keep: Sequence[NDArray[np.int64]]) -> PackedIds:

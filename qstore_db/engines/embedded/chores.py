@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import lmdb
 
 from qstore_db.engines.base import Written
-from qstore_db.engines.embedded import layout
 from qstore_db.engines.embedded.builder import Builder, plan
 from qstore_db.engines.embedded.collection import Collection
 from qstore_db.engines.embedded.requests import RemoveRows
@@ -70,9 +70,11 @@ class Chores:
             rows: list[tuple[int, str]] = []
             for part in snapshot.parts:
                 positions, times = part.columns.expiry.upto(part.n)
-                for position in positions[times <= now].tolist():
-                    if not part.is_dead(position):
-                        rows.append((int(part.rows[position]), part.source.ids[position]))
+                rows.extend(
+                    (int(part.rows[position]), part.source.ids[position])
+                    for position in positions[times <= now].tolist()
+                    if not part.is_dead(position)
+                )
             for start in range(0, len(rows), PURGE_BATCH):
                 batch = rows[start : start + PURGE_BATCH]
                 self._run(RemoveRows(self._store, collection, batch, self._engine.current_group, self._clock))
@@ -96,7 +98,7 @@ class Chores:
                 if len(drops) == PURGE_BATCH:
                     break
             if drops or (everything and read > self.purged):
-                self._run(_Drop(self._store, drops, read))
+                self._run(_Upkeep(partial(self._drop, rows=drops, upto=read)))
                 self.purged = read
             advanced = read > self._read
             self._read = read
@@ -116,14 +118,18 @@ class Chores:
                 break
             first, last = first or op.sequence, op.sequence
         if last:
-            self._run(_Trim(self._store, first, last))
+            self._run(_Upkeep(partial(self._store.unlog, first=first, last=last)))
 
     def erase_dropped(self) -> None:
         """Give back the space of dropped collections, a bounded step at a time."""
         for cid in self._engine.dropped():
-            erase = _Erase(self._store, cid)
-            self._run(erase)
-            if not erase.left:
+            left: list[bool] = []
+
+            def erase(transaction: lmdb.Transaction[bytes], cid: int = cid, left: list[bool] = left) -> None:
+                left.append(self._store.erase(transaction, cid, ERASE_BATCH))
+
+            self._run(_Upkeep(erase))
+            if not left[0]:
                 self._engine.forget_dropped(cid)
 
     def index_quiet(self) -> None:
@@ -166,6 +172,11 @@ class Chores:
         self._engine.index_files(collection).save(parts, sequence)
         self._saved[collection.cid] = (time.monotonic(), sequence)
 
+    def _drop(self, transaction: lmdb.Transaction[bytes], rows: Sequence[tuple[int, int]], upto: int) -> None:
+        for cid, row in rows:
+            self._store.drop(transaction, cid, row)
+        self._store.put_meta(transaction, "purged", upto)
+
     def _has_segments(self, collection: Collection) -> bool:
         return any(isinstance(part.source, Segment) for part in collection.current.parts)
 
@@ -179,49 +190,13 @@ class _Upkeep:
     nbytes = 0
     alone = False
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, work: Callable[[lmdb.Transaction[bytes]], None]) -> None:
         self.ticket = Ticket()
-        self._store = store
+        self._work = work
 
-    def apply(self, transaction: lmdb.Transaction) -> Written:
-        self.work(transaction)
+    def apply(self, transaction: lmdb.Transaction[bytes]) -> Written:
+        self._work(transaction)
         return Written(0, 0)
-
-    def work(self, transaction: lmdb.Transaction) -> None:
-        raise AssertionError(f"{type(self).__name__} has no work")
 
     def forget(self) -> None:
         pass
-
-
-class _Drop(_Upkeep):
-    def __init__(self, store: Store, rows: Sequence[tuple[int, int]], upto: int) -> None:
-        super().__init__(store)
-        self._rows = rows
-        self._upto = upto
-
-    def work(self, transaction: lmdb.Transaction) -> None:
-        for cid, row in self._rows:
-            self._store.drop(transaction, cid, row)
-        self._store.put_meta(transaction, "purged", self._upto)
-
-
-class _Trim(_Upkeep):
-    def __init__(self, store: Store, first: int, last: int) -> None:
-        super().__init__(store)
-        self._first = first
-        self._last = last
-
-    def work(self, transaction: lmdb.Transaction) -> None:
-        self._store.unlog(transaction, self._first, self._last)
-
-
-class _Erase(_Upkeep):
-    def __init__(self, store: Store, cid: int) -> None:
-        super().__init__(store)
-        self._cid = cid
-        self.left = True
-
-    def work(self, transaction: lmdb.Transaction) -> None:
-        self.left = self._store.erase(transaction, self._cid, ERASE_BATCH)
-

@@ -38,8 +38,8 @@ class Change:
 
 
 class Collection:
-    """`current` is replaced, never changed: readers take it without a lock. `_lock` orders the replacers, which
-    are the writer (new rows) and the builder (better segments)."""
+    """`current` is replaced, never changed: readers take it without a lock. `_lock` orders the replacers,
+    which are the writer (new rows) and the builder (better segments)."""
 
     def __init__(self, store: Store, cid: int, spec: CollectionSpec, sequence: int) -> None:
         self._store = store
@@ -117,7 +117,8 @@ class Collection:
     def replace(self, old: Sequence[Part], segment: Segment | None) -> bool:
         """Put `segment`, made from the rows of consecutive parts `old`, in their place; None only drops them.
 
-        Rows that died since are marked dead. False if the parts are gone (the collection was reset meanwhile).
+        Rows that died since are marked dead. False if the parts are gone (the collection was reset
+        meanwhile).
         """
         with self._lock:
             sources = [part.source for part in self._sealed]

@@ -1,9 +1,9 @@
 """Metadata and contexts as columns, so that a filter costs array comparisons instead of decoded records.
 
-For each path and type there is one list of entries: ascending row positions and values. A list in a record puts
-one entry an element there, so scalars and list elements need no separate treatment, and a path that few records
-have costs only those. Columns grow at the end; a reader that knows n rows ignores what came later, so growing
-needs no lock against readers. Columns are derived: they can always be rebuilt from the records.
+For each path and type there is one list of entries: ascending row positions and values. A list in a record
+puts one entry an element there, so scalars and list elements need no separate treatment, and a path that few
+records have costs only those. Columns grow at the end; a reader that knows n rows ignores what came later, so
+growing needs no lock against readers. Columns are derived: they can always be rebuilt from the records.
 """
 
 from __future__ import annotations
@@ -48,13 +48,16 @@ class Growable:
 
 
 class Entries:
-    """(position, value) pairs, positions ascending. `values` is None where presence is all there is to say."""
+    """(position, value) pairs, positions ascending. `values` is None where presence is all there is to
+    say."""
 
     __slots__ = ("positions", "values")
 
     def __init__(self, values: Any | None, positions: Growable | None = None) -> None:
         self.positions = Growable(np.int32) if positions is None else positions
-        self.values: Growable | None = values if isinstance(values, Growable) or values is None else Growable(values)
+        self.values: Growable | None = (
+            values if isinstance(values, Growable) or values is None else Growable(values)
+        )
 
     def append(self, position: int, value: Any = None) -> None:
         if self.values is not None:
@@ -195,7 +198,8 @@ def text_key(text: str) -> Key:
 
 
 def merge(sources: Iterable[tuple[Columns, int, NDArray[np.int64] | None]]) -> Columns:
-    """The columns of several sources laid end to end: (columns, rows known, kept positions or None for all)."""
+    """The columns of several sources laid end to end: (columns, rows known, kept positions or None for
+    all)."""
     merged = Columns()
     base = 0
     for columns, n, kept in sources:
@@ -234,7 +238,11 @@ def _recode(column: Column, text: Key) -> int:
 
 
 def _extend(
-    into: Entries, positions: NDArray[np.int32], values: NDArray[Any], target: NDArray[np.int64] | None, base: int
+    into: Entries,
+    positions: NDArray[np.int32],
+    values: NDArray[Any],
+    target: NDArray[np.int64] | None,
+    base: int,
 ) -> None:
     if target is not None:
         moved = target[positions]

@@ -123,7 +123,9 @@ class EmbeddedEngine:
                 self.catalog.apply(
                     [
                         CatalogDelete(_COLLECTION_PREFIX + old),
-                        CatalogPut(_COLLECTION_PREFIX + new, _spec_data(collection.cid, spec), if_version=ABSENT),
+                        CatalogPut(
+                            _COLLECTION_PREFIX + new, _spec_data(collection.cid, spec), if_version=ABSENT
+                        ),
                     ]
                 )
             except VersionConflictError:
@@ -133,7 +135,8 @@ class EmbeddedEngine:
             self._collections[new] = collection
 
     def drop_collection(self, name: str) -> None:
-        """The collection is gone at once; its space is given back in the background, also across a restart."""
+        """The collection is gone at once; its space is given back in the background, also across a
+        restart."""
         with self._changing:
             collection = self.collection(name)
             collection.dropped = True
@@ -194,7 +197,9 @@ class EmbeddedEngine:
             if collection.spec.index != "flat":
                 collection.seal(SEAL_ROWS)
         if not self._builder.wait(timeout):
-            raise WaitTimeoutError(f"the index was not complete after {timeout} s; it goes on in the background")
+            raise WaitTimeoutError(
+                f"the index was not complete after {timeout} s; it goes on in the background"
+            )
 
     def snapshot(self) -> int:
         """Write the index to disk now; the op sequence it covers. Happens by itself in the background too."""
@@ -284,7 +289,7 @@ class EmbeddedEngine:
     def current_group(self) -> Group:
         return self._group
 
-    def seal(self, transaction: lmdb.Transaction) -> None:
+    def seal(self, transaction: lmdb.Transaction[bytes]) -> None:
         for cid, total in self._group.totals.items():
             self._store.put_total(transaction, cid, total)
         self._store.put_meta(transaction, "sequence", self._group.sequence)
@@ -324,7 +329,11 @@ class EmbeddedEngine:
         if found != layout.FORMAT:
             raise FormatError(
                 f"{self.directory} has format {found}, this release reads format {layout.FORMAT}; "
-                + ("install a newer release" if found > layout.FORMAT else "export it with the release that wrote it"),
+                + (
+                    "install a newer release"
+                    if found > layout.FORMAT
+                    else "export it with the release that wrote it"
+                ),
                 subject=str(self.directory),
             )
 
@@ -398,7 +407,14 @@ def _spec_data(cid: int, spec: CollectionSpec) -> dict[str, Any]:
 def _spec_of(name: str, data: dict[str, Any]) -> CollectionSpec:
     try:
         return CollectionSpec(
-            name, data["dimension"], Metric(data["metric"]), data["index"], data["storage"], data["target_recall"]
+            name,
+            data["dimension"],
+            Metric(data["metric"]),
+            data["index"],
+            data["storage"],
+            data["target_recall"],
         )
     except (KeyError, ValueError) as error:
-        raise CorruptionError(f"the catalog entry of collection {name!r} is unreadable: {error}", subject=name) from None
+        raise CorruptionError(
+            f"the catalog entry of collection {name!r} is unreadable: {error}", subject=name
+        ) from None

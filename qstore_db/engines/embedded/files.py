@@ -1,8 +1,8 @@
 """Array files: how segments are kept beside the database, verified whole before anything in them is used.
 
-Layout: magic (8 bytes), header length (u32, little-endian), header (msgpack: name, dtype, shape, offset of each
-array, and free-form values), then the arrays at multiples of 64 bytes. The checksum over the whole file is kept
-elsewhere (in the manifest), so that a stale file is noticed as well as a damaged one.
+Layout: magic (8 bytes), header length (u32, little-endian), header (msgpack: name, dtype, shape, offset of
+each array, and free-form values), then the arrays at multiples of 64 bytes. The checksum over the whole file
+is kept elsewhere (in the manifest), so that a stale file is noticed as well as a damaged one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import google_crc32c
 import msgpack
@@ -46,7 +46,7 @@ def write_arrays(path: Path, values: Mapping[str, Any], arrays: Mapping[str, NDA
         offset = -(-offset // _ALIGN) * _ALIGN
         places.append([name, array.dtype.str, list(array.shape), offset])
         offset += array.nbytes
-    header: bytes = msgpack.packb([places, dict(values)])
+    header = cast("bytes", msgpack.packb([places, dict(values)]))
     base = -(-(len(MAGIC) + 4 + len(header)) // _ALIGN) * _ALIGN
     with path.open("wb") as file:
         file.write(MAGIC + len(header).to_bytes(4, "little") + header)

@@ -1,8 +1,9 @@
 """HNSW graphs over the rows of a segment: building, extending, and choosing how wide to search.
 
-Each graph measures itself while it is built: rows are searched for, exactly and through the graph, just before they
-are added, so they act as queries from outside. The smallest width (efSearch) whose recall meets the collection's
-target is kept, for the ten and for the hundred nearest. Source: Malkov and Yashunin, arXiv:1603.09320; FAISS IndexHNSW.
+Each graph measures itself while it is built: rows are searched for, exactly and through the graph, just
+before they are added, so they act as queries from outside. The smallest width (efSearch) whose recall meets
+the collection's target is kept, for the ten and for the hundred nearest. Source: Malkov and Yashunin,
+arXiv:1603.09320; FAISS IndexHNSW.
 """
 
 from __future__ import annotations
@@ -12,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from qstore_db.engines.base import StorageKind
-from qstore_db.engines.embedded.kernels import Positions, Rows, nearest
+from qstore_db.engines.embedded.kernels import Positions, Rows, faiss, nearest
 from qstore_db.records import Metric, Vectors
 
 LINKS = 32
@@ -87,7 +87,8 @@ class Graph:
     def extended(
         self, path: Path | None, rows: Vectors, goal: Goal, progress: Callable[[int], None]
     ) -> Graph | None:
-        """A copy with more rows at the end; None if the target cannot be met. `path` is its own snapshot, if any.
+        """A copy with more rows at the end; None if the target cannot be met. `path` is its own snapshot, if
+        any.
 
         FAISS aborts the process when a mapped index grows, so a mapped graph is read again from its file.
         """
@@ -115,7 +116,12 @@ def build(
 
 
 def _grow(
-    index: Any, metric: Metric, storage: StorageKind, rows: Vectors, goal: Goal, progress: Callable[[int], None]
+    index: Any,
+    metric: Metric,
+    storage: StorageKind,
+    rows: Vectors,
+    goal: Goal,
+    progress: Callable[[int], None],
 ) -> Graph | None:
     gauge = _Gauge(metric, storage)
     measured = range(len(rows) // 2 // _CHUNK, -(-len(rows) // _CHUNK))
@@ -131,7 +137,8 @@ def _grow(
 
 
 class _Gauge:
-    """Recall by width, from rows searched just before they join the graph (over the second half of a build)."""
+    """Recall by width, from rows searched just before they join the graph (over the second half of a
+    build)."""
 
     def __init__(self, metric: Metric, storage: StorageKind) -> None:
         self._metric = metric
@@ -148,7 +155,9 @@ class _Gauge:
             for width in _WIDTHS:
                 if width < k:
                     continue
-                shares = np.ones(len(probes)) if complete else self._recall(index, probes, asked, reach, width)
+                shares = (
+                    np.ones(len(probes)) if complete else self._recall(index, probes, asked, reach, width)
+                )
                 complete = bool(shares.min() == 1.0)
                 self._shares.setdefault((k, width), []).append(shares)
 
@@ -178,7 +187,10 @@ def _matrix(index: Any, storage: StorageKind) -> Rows:
     """The graph's own rows as an array on its memory; keep the graph alive while using it."""
     stored = faiss.downcast_index(index.storage)
     n, d = index.ntotal, index.d
+    rows: Rows
     if storage == "float16":
         codes = faiss.rev_swig_ptr(stored.codes.data(), n * d * 2)
-        return codes.view(np.float16).reshape(n, d)
-    return faiss.rev_swig_ptr(stored.get_xb(), n * d).reshape(n, d)
+        rows = codes.view(np.float16).reshape(n, d)
+    else:
+        rows = faiss.rev_swig_ptr(stored.get_xb(), n * d).reshape(n, d)
+    return rows

@@ -14,7 +14,8 @@ PERIOD = 0.5
 
 
 class Janitor:
-    """A thread that goes round the chores. A chore that fails is tried again next round; its error is kept."""
+    """A thread that goes round the chores. A chore that fails is tried again next round; its error is
+    kept."""
 
     def __init__(self, chores: Sequence[Callable[[], object]]) -> None:
         self._chores = chores

@@ -1,18 +1,21 @@
 """The distance kernels of the embedded engine: FAISS over plain NumPy rows, no index object needed.
 
-Raw values are squared Euclidean distances, or negated dot products, so that smaller is nearer everywhere. FAISS
-releases the GIL in all of them. The two batch forms may differ in the last bit; `exact_rows` does not.
+Raw values are squared Euclidean distances, or negated dot products, so that smaller is nearer everywhere.
+FAISS releases the GIL in all of them. The two batch forms may differ in the last bit; `exact_rows` does not.
 """
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-import faiss
+import faiss as _faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from qstore_db.records import Metric, Vectors
+
+faiss: Any = _faiss
+"""Untyped: its stubs lack the kernels, and most of what an HNSW index has."""
 
 Bits: TypeAlias = NDArray[np.uint8]
 Positions: TypeAlias = NDArray[np.int64]
@@ -21,8 +24,11 @@ Rows: TypeAlias = "NDArray[np.float32] | NDArray[np.float16]"
 _HALF_CHUNK = 4_096
 
 
-def nearest(rows: Rows, queries: Vectors, k: int, metric: Metric, bits: Bits | None = None) -> tuple[Vectors, Positions]:
-    """The k nearest of `rows` (n, d) to each query (q, d): raw (q, k) float32 and positions (q, k), -1 where none.
+def nearest(
+    rows: Rows, queries: Vectors, k: int, metric: Metric, bits: Bits | None = None
+) -> tuple[Vectors, Positions]:
+    """The k nearest of `rows` (n, d) to each query (q, d): raw (q, k) float32 and positions (q, k), -1 where
+    none.
 
     `bits` (ceil(n/8),) admits the rows whose bit is set, least significant bit first.
     """
@@ -61,9 +67,11 @@ def exact_rows(rows: Rows, queries: Vectors, positions: Positions, metric: Metri
     """Raw values (q, m) summed in float64: a pair's value never depends on what else was asked with it."""
     found = rows[positions]
     if metric is Metric.DOT:
-        return -np.einsum("qd,qmd->qm", queries, found, dtype=np.float64)
+        # Widened first: einsum would convert in blocks, and the place of a block's end changes the last bit.
+        wide = found.astype(np.float64)
+        return np.asarray(-np.einsum("qd,qmd->qm", queries.astype(np.float64), wide), np.float64)
     delta = np.subtract(found, queries[:, None, :], dtype=np.float64)
-    return np.einsum("qmd,qmd->qm", delta, delta)
+    return np.asarray(np.einsum("qmd,qmd->qm", delta, delta), np.float64)
 
 
 def pack(mask: NDArray[np.bool_]) -> Bits:
@@ -92,7 +100,9 @@ def _nearest_half(
     places: list[Positions] = []
     for start in range(0, len(rows), _HALF_CHUNK):
         chunk = rows[start : start + _HALF_CHUNK].astype(np.float32)
-        part = None if bits is None else np.ascontiguousarray(bits[start // 8 : (start + len(chunk) + 7) // 8])
+        part = (
+            None if bits is None else np.ascontiguousarray(bits[start // 8 : (start + len(chunk) + 7) // 8])
+        )
         raw, positions = nearest(chunk, queries, k, metric, part)
         raws.append(np.where(positions < 0, np.float32(np.inf), raw))
         places.append(np.where(positions < 0, -1, positions + start))

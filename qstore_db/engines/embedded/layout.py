@@ -191,7 +191,7 @@ def decode_op(key: bytes, value: bytes) -> Op:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """What a full scan of a collection must find: how many records, and the sum of all their checksums mod 2**64."""
+    """What a full scan of a collection must find: how many records, and the sum of their checksums mod 2**64."""
 
     count: int = 0
     checksum: int = 0
@@ -214,6 +214,8 @@ def decode_total(cid: int, value: bytes | None) -> Total:
     if len(value) != _TOTAL.size or _CRC.unpack_from(value, 16)[0] != google_crc32c.value(
         collection_key(cid) + value[:16]
     ):
-        raise CorruptionError(f"the totals of collection {cid} fail their checksum", subject=f"collection {cid}")
+        raise CorruptionError(
+            f"the totals of collection {cid} fail their checksum", subject=f"collection {cid}"
+        )
     count, checksum, _ = _TOTAL.unpack(value)
     return Total(count, checksum)

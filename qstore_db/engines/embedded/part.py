@@ -1,4 +1,5 @@
-"""One segment as one snapshot sees it: how many of its rows, which of them are dead, and which a selection admits."""
+"""One segment as one snapshot sees it: how many of its rows, which of them are dead, and which a selection
+admits."""
 
 from __future__ import annotations
 
@@ -58,7 +59,8 @@ class Admitted:
 
 
 class Part:
-    """Immutable. A segment's parts share the cache of their selections; each state of the tail has its own."""
+    """Immutable. A segment's parts share the cache of their selections; each state of the tail has its
+    own."""
 
     __slots__ = ("_alive", "_cache", "dead", "dead_count", "n", "source")
 

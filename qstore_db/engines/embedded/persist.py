@@ -1,7 +1,8 @@
-"""Segments on disk and the manifests that name them. All of it is derived: losing it costs a rebuild, no record.
+"""Segments on disk and the manifests that name them. All of it is derived: losing it costs a rebuild, no
+record.
 
-A manifest is written to the catalog only after every file it names is durable. The two newest are kept, so that
-a damaged file costs a longer replay of the oplog first and a rebuild from the records only after that.
+A manifest is written to the catalog only after every file it names is durable. The two newest are kept, so
+that a damaged file costs a longer replay of the oplog first and a rebuild from the records only after that.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class Manifest:
         return cls(value["sequence"], value["last_row"], tuple(value["segments"]))
 
     def files(self) -> list[FileMark]:
-        return [FileMark(*mark) for s in self.segments for mark in (s["file"], s["graph"]) if mark is not None]
+        return [
+            FileMark(*mark) for s in self.segments for mark in (s["file"], s["graph"]) if mark is not None
+        ]
 
 
 class IndexFiles:
@@ -114,7 +117,11 @@ class IndexFiles:
 
     def _write(self, segment: Segment, name: str) -> tuple[FileMark, FileMark | None]:
         values, arrays = _dump_columns(segment.columns)
-        arrays |= {"rows": segment.rows, "id_bytes": segment.packed.blob, "id_offsets": segment.packed.offsets}
+        arrays |= {
+            "rows": segment.rows,
+            "id_bytes": segment.packed.blob,
+            "id_offsets": segment.packed.offsets,
+        }
         if segment.graph is None:
             arrays["matrix"] = segment.matrix
         temporary = self.directory / "writing.tmp"
@@ -136,9 +143,13 @@ class IndexFiles:
         rows = arrays["rows"]
         matrix = arrays["matrix"] if graph is None else graph.matrix
         if matrix.shape != (len(rows), spec.dimension):
-            raise CorruptionError(f"index file {path.name} holds another shape than its collection", subject=path.name)
+            raise CorruptionError(
+                f"index file {path.name} holds another shape than its collection", subject=path.name
+            )
         ids = PackedIds(arrays["id_bytes"], arrays["id_offsets"])
-        segment = Segment(rows, ids, matrix, _load_columns(values, arrays), graph, path.stem, entry["settled"])
+        segment = Segment(
+            rows, ids, matrix, _load_columns(values, arrays), graph, path.stem, entry["settled"]
+        )
         dead = np.frombuffer(entry["dead"], np.uint8) if entry["dead_count"] else None
         return Part(segment, len(rows), dead, entry["dead_count"])
 
@@ -204,4 +215,3 @@ def _load_columns(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]])
         columns.contexts[name] = load(f"context/{i}")
     columns.expiry = load("expiry")
     return columns
-

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +15,7 @@ from qstore_db.records.metadata import Scalar
 Mask = NDArray[np.bool_]
 _INT64 = 1 << 63
 _COMPARE = {"$gt": np.greater, "$gte": np.greater_equal, "$lt": np.less, "$lte": np.less_equal}
-_HOLDS = {
+_HOLDS: dict[str, Callable[[Any, Any], bool]] = {
     "$gt": lambda a, b: a > b,
     "$gte": lambda a, b: a >= b,
     "$lt": lambda a, b: a < b,
@@ -114,10 +117,16 @@ def _compare(mask: Mask, column: Column, node: Compare, n: int) -> None:
     if "int" in column.entries:
         positions, values = column.entries["int"].upto(n)
         # NumPy 2 compares int64 arrays with Python ints of any size exactly; floats become an integer bound.
-        _mark(mask, positions, compare(values, bound) if isinstance(bound, int) else _compare_int(node, values))
+        _mark(
+            mask, positions, compare(values, bound) if isinstance(bound, int) else _compare_int(node, values)
+        )
     if "float" in column.entries:
         positions, values = column.entries["float"].upto(n)
-        _mark(mask, positions, compare(values, bound) if isinstance(bound, float) else _compare_float(node, values))
+        _mark(
+            mask,
+            positions,
+            compare(values, bound) if isinstance(bound, float) else _compare_float(node, values),
+        )
 
 
 def _compare_int(node: Compare, values: NDArray[np.int64]) -> Mask:

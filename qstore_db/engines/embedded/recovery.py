@@ -40,7 +40,9 @@ def recover(store: Store, collection: Collection, index: IndexFiles, sequence: i
             continue
         collection.load(parts, manifest.sequence)
         _replay_deaths(store, collection, manifest, sequence)
-        return Recovery(manifest.sequence, tuple(skipped), _read_rows(store, collection, manifest.last_row, sequence))
+        return Recovery(
+            manifest.sequence, tuple(skipped), _read_rows(store, collection, manifest.last_row, sequence)
+        )
     return Recovery(0, tuple(skipped), _read_rows(store, collection, 0, sequence))
 
 

@@ -13,7 +13,12 @@ from qstore_db.engines.embedded.collection import Change, Collection
 from qstore_db.engines.embedded.layout import Body, Op, Total
 from qstore_db.engines.embedded.store import Encoded, Store
 from qstore_db.engines.embedded.writer import Ticket
-from qstore_db.errors import CollectionNotFoundError, DuplicateIdError, RecordNotFoundError, VersionConflictError
+from qstore_db.errors import (
+    CollectionNotFoundError,
+    DuplicateIdError,
+    RecordNotFoundError,
+    VersionConflictError,
+)
 
 
 @dataclass(slots=True)
@@ -36,7 +41,18 @@ class Group:
 class WriteBatch:
     """Some writes to one collection, all or nothing. Records are encoded in the caller's thread."""
 
-    __slots__ = ("_clock", "_collection", "_encoded", "_group", "_mark", "_store", "_writes", "alone", "nbytes", "ticket")
+    __slots__ = (
+        "_clock",
+        "_collection",
+        "_encoded",
+        "_group",
+        "_mark",
+        "_store",
+        "_writes",
+        "alone",
+        "nbytes",
+        "ticket",
+    )
 
     def __init__(
         self,
@@ -53,14 +69,12 @@ class WriteBatch:
         self._group = group
         self._clock = clock
         now = clock()
-        self._encoded = [
-            self._encode(write, now) if isinstance(write, Put) else None for write in writes
-        ]
+        self._encoded = [self._encode(write, now) if isinstance(write, Put) else None for write in writes]
         self.nbytes = sum(len(e.body) + len(e.vector) for e in self._encoded if e is not None)
         self.alone = any(isinstance(write, DeleteWhere) for write in writes)
         self._mark = (0, 0, dict[int, Total]())
 
-    def apply(self, transaction: lmdb.Transaction) -> Written:
+    def apply(self, transaction: lmdb.Transaction[bytes]) -> Written:
         if self._collection.dropped:
             name = self._collection.spec.name
             raise CollectionNotFoundError(f"collection {name!r} was dropped meanwhile", subject=name)
@@ -85,7 +99,7 @@ class WriteBatch:
     def _encode(self, put: Put, now: float) -> Encoded:
         return Encoded.of(Body(put.id, put.contexts, put.metadata, put.expires_at, now), put.vector)
 
-    def _put(self, transaction: lmdb.Transaction, group: Group, put: Put, encoded: Encoded) -> int:
+    def _put(self, transaction: lmdb.Transaction[bytes], group: Group, put: Put, encoded: Encoded) -> int:
         old = self._store.row_of(transaction, self._collection.cid, put.id)
         if put.exclusive and old is not None and self._live(transaction, old) is not None:
             raise DuplicateIdError(
@@ -97,12 +111,14 @@ class WriteBatch:
         group.changes.append(
             (
                 self._collection,
-                Change(group.sequence, old or 0, put.id, put.vector, put.metadata, put.contexts, put.expires_at),
+                Change(
+                    group.sequence, old or 0, put.id, put.vector, put.metadata, put.contexts, put.expires_at
+                ),
             )
         )
         return 1
 
-    def _patch(self, transaction: lmdb.Transaction, group: Group, patch: Patch) -> int:
+    def _patch(self, transaction: lmdb.Transaction[bytes], group: Group, patch: Patch) -> int:
         collection = self._collection
         row = self._store.row_of(transaction, collection.cid, patch.id)
         body = None if row is None else self._live(transaction, row)
@@ -127,11 +143,14 @@ class WriteBatch:
         )
         self._replace(transaction, group, row, Encoded.of(body, vector))
         group.changes.append(
-            (collection, Change(group.sequence, row, body.id, vector, body.metadata, body.contexts, body.expires_at))
+            (
+                collection,
+                Change(group.sequence, row, body.id, vector, body.metadata, body.contexts, body.expires_at),
+            )
         )
         return 1
 
-    def _delete(self, transaction: lmdb.Transaction, group: Group, id: str) -> int:
+    def _delete(self, transaction: lmdb.Transaction[bytes], group: Group, id: str) -> int:
         collection = self._collection
         row = self._store.row_of(transaction, collection.cid, id)
         if row is None:
@@ -140,18 +159,20 @@ class WriteBatch:
         self._remove(transaction, group, id, row)
         return int(seen)
 
-    def _remove(self, transaction: lmdb.Transaction, group: Group, id: str, row: int) -> None:
+    def _remove(self, transaction: lmdb.Transaction[bytes], group: Group, id: str, row: int) -> None:
         cid = self._collection.cid
         total = self._total(transaction, group).minus(self._store.checksum(transaction, cid, row))
         self._store.remove_id(transaction, cid, id)
         self._log(transaction, group, layout.DELETE, row, id, total)
         group.changes.append((self._collection, Change(0, row)))
 
-    def _delete_where(self, transaction: lmdb.Transaction, group: Group, write: DeleteWhere) -> int:
+    def _delete_where(self, transaction: lmdb.Transaction[bytes], group: Group, write: DeleteWhere) -> int:
         ids = self._collection.current.select(write.selection).ids()
         return sum(self._delete(transaction, group, id) for id in ids)
 
-    def _replace(self, transaction: lmdb.Transaction, group: Group, old: int | None, encoded: Encoded) -> None:
+    def _replace(
+        self, transaction: lmdb.Transaction[bytes], group: Group, old: int | None, encoded: Encoded
+    ) -> None:
         cid = self._collection.cid
         total = self._total(transaction, group)
         if old is not None:
@@ -160,7 +181,13 @@ class WriteBatch:
         self._log(transaction, group, layout.PUT, old or 0, encoded.id, total.plus(encoded.checksum))
 
     def _log(
-        self, transaction: lmdb.Transaction, group: Group, kind: int, superseded: int, id: str, total: Total
+        self,
+        transaction: lmdb.Transaction[bytes],
+        group: Group,
+        kind: int,
+        superseded: int,
+        id: str,
+        total: Total,
     ) -> None:
         group.sequence += 1
         group.totals[self._collection.cid] = total
@@ -168,11 +195,11 @@ class WriteBatch:
             transaction, Op(group.sequence, kind, self._collection.cid, superseded, self._clock(), id)
         )
 
-    def _total(self, transaction: lmdb.Transaction, group: Group) -> Total:
+    def _total(self, transaction: lmdb.Transaction[bytes], group: Group) -> Total:
         cid = self._collection.cid
         return group.totals[cid] if cid in group.totals else self._store.total(transaction, cid)
 
-    def _live(self, transaction: lmdb.Transaction, row: int) -> Body | None:
+    def _live(self, transaction: lmdb.Transaction[bytes], row: int) -> Body | None:
         body = self._store.body(transaction, self._collection.cid, row)
         return None if body.expires_at is not None and body.expires_at <= self._clock() else body
 
@@ -193,7 +220,7 @@ class RemoveRows(WriteBatch):
         super().__init__(store, collection, (), group, clock)
         self._doomed = rows
 
-    def apply(self, transaction: lmdb.Transaction) -> Written:
+    def apply(self, transaction: lmdb.Transaction[bytes]) -> Written:
         group = self._group()
         self._mark = group.mark()
         count = 0

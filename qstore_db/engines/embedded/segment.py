@@ -1,4 +1,5 @@
-"""Segments: rows of one collection with their vectors, ids and columns. The last one, the tail, still grows."""
+"""Segments: rows of one collection with their vectors, ids and columns. The last one, the tail, still
+grows."""
 
 from __future__ import annotations
 
@@ -97,7 +98,8 @@ class Segment:
 
 
 class Tail:
-    """The newest rows, searched exactly. One thread appends; readers hold a length and ignore what came later."""
+    """The newest rows, searched exactly. One thread appends; readers hold a length and ignore what came
+    later."""
 
     __slots__ = ("columns", "graph", "ids", "matrix", "n", "rows")
 
@@ -133,7 +135,9 @@ class Tail:
     def seal(self) -> Segment:
         """The same rows as an immutable segment; the tail must not grow afterwards."""
         n = self.n
-        return Segment(self.rows.view().copy(), PackedIds.pack(self.ids), self.matrix[:n].copy(), self.columns)
+        return Segment(
+            self.rows.view().copy(), PackedIds.pack(self.ids), self.matrix[:n].copy(), self.columns
+        )
 
     def memory(self) -> int:
         ids = sum(len(id) + 60 for id in self.ids)  # str object and list slot

@@ -34,7 +34,8 @@ class Encoded:
 
 
 class Store:
-    """Reads check every checksum they pass; a mismatch makes the whole store read-only and is never served."""
+    """Reads check every checksum they pass; a mismatch makes the whole store read-only and is never
+    served."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
@@ -42,27 +43,32 @@ class Store:
 
     # Reading
 
-    def row_of(self, transaction: lmdb.Transaction, cid: int, id: str) -> int | None:
+    def row_of(self, transaction: lmdb.Transaction[bytes], cid: int, id: str) -> int | None:
         value = transaction.get(layout.id_key(cid, id), db=self._tables[layout.IDS])
         return None if value is None else layout.unpack_row(value)
 
-    def body(self, transaction: lmdb.Transaction, cid: int, row: int) -> Body:
+    def body(self, transaction: lmdb.Transaction[bytes], cid: int, row: int) -> Body:
         value = transaction.get(layout.row_key(cid, row), db=self._tables[layout.ROWS])
         if value is None:
-            raise self._corrupt(CorruptionError(f"row {row} of collection {cid} is missing", subject=f"row {row}"))
+            raise self._corrupt(
+                CorruptionError(f"row {row} of collection {cid} is missing", subject=f"row {row}")
+            )
         try:
             return layout.decode_body(value, row)
         except CorruptionError as error:
             raise self._corrupt(error) from None
 
-    def vector(self, transaction: lmdb.Transaction, cid: int, row: int, id: str) -> Vectors:
+    def vector(self, transaction: lmdb.Transaction[bytes], cid: int, row: int, id: str) -> Vectors:
         with transaction.cursor(self._tables[layout.VECTORS]) as cursor:
             return self._vector(cursor, cid, row, id)
 
     def fetch(self, cid: int, ids: Iterable[str], now: float) -> list[Record | None]:
         """The newest committed records by id, as of one moment; None for absent and expired ones."""
         out: list[Record | None] = []
-        with self.environment.read() as transaction, transaction.cursor(self._tables[layout.VECTORS]) as cursor:
+        with (
+            self.environment.read() as transaction,
+            transaction.cursor(self._tables[layout.VECTORS]) as cursor,
+        ):
             for id in ids:
                 row = self.row_of(transaction, cid, id)
                 body = None if row is None else self.body(transaction, cid, row)
@@ -75,7 +81,10 @@ class Store:
 
     def records(self, cid: int, rows: NDArray[np.int64]) -> list[Record]:
         """Records by row. Rows of a snapshot stay stored for as long as the snapshot is held."""
-        with self.environment.read() as transaction, transaction.cursor(self._tables[layout.VECTORS]) as cursor:
+        with (
+            self.environment.read() as transaction,
+            transaction.cursor(self._tables[layout.VECTORS]) as cursor,
+        ):
             out: list[Record] = []
             for row in rows.tolist():
                 body = self.body(transaction, cid, row)
@@ -88,24 +97,29 @@ class Store:
 
     def live(self, cid: int, after: int = 0) -> Iterator[tuple[int, Body, Vectors]]:
         """Every current record written after op sequence `after`, oldest first, as of one moment."""
-        with self.environment.read() as transaction:
-            with transaction.cursor(self._tables[layout.VECTORS]) as vectors, transaction.cursor(self._tables[layout.ROWS]) as cursor:
-                found = cursor.set_range(layout.row_key(cid, after + 1))
-                while found:
-                    key, value = cursor.item()
-                    owner, row = layout.split_row_key(key)
-                    if owner != cid:
-                        return
-                    try:
-                        body = layout.decode_body(value, row)
-                    except CorruptionError as error:
-                        raise self._corrupt(error) from None
-                    if self.row_of(transaction, cid, body.id) == row:
-                        yield row, body, self._vector(vectors, cid, row, body.id)
-                    found = cursor.next()
+        with (
+            self.environment.read() as transaction,
+            transaction.cursor(self._tables[layout.VECTORS]) as vectors,
+            transaction.cursor(self._tables[layout.ROWS]) as cursor,
+        ):
+            found = cursor.set_range(layout.row_key(cid, after + 1))
+            while found:
+                key, value = cursor.item()
+                owner, row = layout.split_row_key(key)
+                if owner != cid:
+                    return
+                try:
+                    body = layout.decode_body(value, row)
+                except CorruptionError as error:
+                    raise self._corrupt(error) from None
+                if self.row_of(transaction, cid, body.id) == row:
+                    yield row, body, self._vector(vectors, cid, row, body.id)
+                found = cursor.next()
 
-    def total(self, transaction: lmdb.Transaction, cid: int) -> Total:
-        return layout.decode_total(cid, transaction.get(layout.collection_key(cid), db=self._tables[layout.TOTALS]))
+    def total(self, transaction: lmdb.Transaction[bytes], cid: int) -> Total:
+        return layout.decode_total(
+            cid, transaction.get(layout.collection_key(cid), db=self._tables[layout.TOTALS])
+        )
 
     def oplog(self, after: int, limit: int | None = None) -> Iterator[Op]:
         """Entries with sequences above `after`, in order, as of one moment."""
@@ -122,26 +136,26 @@ class Store:
             value = transaction.get(name.encode(), db=self._tables[layout.META])
         return None if value is None else layout.decode_meta(name, value)
 
-    def every_id(self, transaction: lmdb.Transaction) -> Iterator[tuple[int, str, int]]:
+    def every_id(self, transaction: lmdb.Transaction[bytes]) -> Iterator[tuple[int, str, int]]:
         """(collection, id, row) of every current record."""
         with transaction.cursor(self._tables[layout.IDS]) as cursor:
             for key, value in cursor:
                 yield *layout.split_id_key(key), layout.unpack_row(value)
 
-    def check_record(self, transaction: lmdb.Transaction, cid: int, id: str, row: int) -> int:
+    def check_record(self, transaction: lmdb.Transaction[bytes], cid: int, id: str, row: int) -> int:
         """The sum of a record's checksums once all of it is verified. Raises CorruptionError."""
         self._check_id(self.body(transaction, cid, row), id, row)
         self.vector(transaction, cid, row, id)
         return self.checksum(transaction, cid, row)
 
-    def totalled(self, transaction: lmdb.Transaction) -> list[int]:
+    def totalled(self, transaction: lmdb.Transaction[bytes]) -> list[int]:
         """Collections with stored totals."""
         with transaction.cursor(self._tables[layout.TOTALS]) as cursor:
             return [layout.split_collection_key(key) for key in cursor.iternext(values=False)]
 
     # Writing, inside the caller's transaction
 
-    def put(self, transaction: lmdb.Transaction, cid: int, row: int, record: Encoded) -> None:
+    def put(self, transaction: lmdb.Transaction[bytes], cid: int, row: int, record: Encoded) -> None:
         """Make `row` the record of its id. What it supersedes stays stored until `drop`."""
         transaction.put(layout.id_key(cid, record.id), layout.pack_row(row), db=self._tables[layout.IDS])
         transaction.put(layout.row_key(cid, row), record.body, db=self._tables[layout.ROWS])
@@ -149,10 +163,10 @@ class Store:
         for key, (start, stop) in zip(layout.vector_keys(cid, row, len(bounds)), bounds, strict=True):
             transaction.put(key, record.vector[start:stop], db=self._tables[layout.VECTORS])
 
-    def remove_id(self, transaction: lmdb.Transaction, cid: int, id: str) -> None:
+    def remove_id(self, transaction: lmdb.Transaction[bytes], cid: int, id: str) -> None:
         transaction.delete(layout.id_key(cid, id), db=self._tables[layout.IDS])
 
-    def drop(self, transaction: lmdb.Transaction, cid: int, row: int) -> None:
+    def drop(self, transaction: lmdb.Transaction[bytes], cid: int, row: int) -> None:
         """Forget a superseded row for good."""
         transaction.delete(layout.row_key(cid, row), db=self._tables[layout.ROWS])
         with transaction.cursor(self._tables[layout.VECTORS]) as cursor:
@@ -161,38 +175,49 @@ class Store:
             while found and bytes(cursor.key()[: len(prefix)]) == prefix:
                 found = cursor.delete()
 
-    def checksum(self, transaction: lmdb.Transaction, cid: int, row: int) -> int:
+    def checksum(self, transaction: lmdb.Transaction[bytes], cid: int, row: int) -> int:
         """The sum of the two checksums of a stored record."""
         body = transaction.get(layout.row_key(cid, row), db=self._tables[layout.ROWS])
         first = transaction.get(layout.vector_keys(cid, row, 1)[0], db=self._tables[layout.VECTORS])
         if body is None or first is None:
-            raise self._corrupt(CorruptionError(f"row {row} of collection {cid} is missing", subject=f"row {row}"))
+            raise self._corrupt(
+                CorruptionError(f"row {row} of collection {cid} is missing", subject=f"row {row}")
+            )
         return layout.body_crc(body) + layout.body_crc(first)
 
-    def log(self, transaction: lmdb.Transaction, op: Op) -> None:
-        transaction.put(layout.pack_row(op.sequence), layout.encode_op(op), db=self._tables[layout.OPLOG], append=True)
+    def log(self, transaction: lmdb.Transaction[bytes], op: Op) -> None:
+        transaction.put(
+            layout.pack_row(op.sequence), layout.encode_op(op), db=self._tables[layout.OPLOG], append=True
+        )
 
-    def unlog(self, transaction: lmdb.Transaction, first: int, last: int) -> None:
+    def unlog(self, transaction: lmdb.Transaction[bytes], first: int, last: int) -> None:
         """Remove oplog entries `first` to `last`."""
         with transaction.cursor(self._tables[layout.OPLOG]) as cursor:
             found = cursor.set_range(layout.pack_row(first))
             while found and layout.unpack_row(cursor.key()) <= last:
                 found = cursor.delete()
 
-    def put_total(self, transaction: lmdb.Transaction, cid: int, total: Total) -> None:
-        transaction.put(layout.collection_key(cid), layout.encode_total(cid, total), db=self._tables[layout.TOTALS])
+    def put_total(self, transaction: lmdb.Transaction[bytes], cid: int, total: Total) -> None:
+        transaction.put(
+            layout.collection_key(cid), layout.encode_total(cid, total), db=self._tables[layout.TOTALS]
+        )
 
-    def put_meta(self, transaction: lmdb.Transaction, name: str, number: int) -> None:
+    def put_meta(self, transaction: lmdb.Transaction[bytes], name: str, number: int) -> None:
         transaction.put(name.encode(), layout.encode_meta(name, number), db=self._tables[layout.META])
 
-    def drop_meta(self, transaction: lmdb.Transaction, name: str) -> None:
+    def drop_meta(self, transaction: lmdb.Transaction[bytes], name: str) -> None:
         transaction.delete(name.encode(), db=self._tables[layout.META])
 
-    def erase(self, transaction: lmdb.Transaction, cid: int, limit: int) -> bool:
+    def erase(self, transaction: lmdb.Transaction[bytes], cid: int, limit: int) -> bool:
         """Remove up to `limit` entries of a dropped collection from each table; whether any are left."""
         prefix = layout.collection_key(cid)
         left = False
-        for table in (self._tables[layout.IDS], self._tables[layout.ROWS], self._tables[layout.VECTORS], self._tables[layout.TOTALS]):
+        for table in (
+            self._tables[layout.IDS],
+            self._tables[layout.ROWS],
+            self._tables[layout.VECTORS],
+            self._tables[layout.TOTALS],
+        ):
             with transaction.cursor(table) as cursor:
                 found = cursor.set_range(prefix)
                 for _ in range(limit):
@@ -203,7 +228,7 @@ class Store:
                 left |= found and bytes(cursor.key()[:4]) == prefix
         return left
 
-    def _vector(self, cursor: lmdb.Cursor, cid: int, row: int, id: str) -> Vectors:
+    def _vector(self, cursor: lmdb.Cursor[bytes], cid: int, row: int, id: str) -> Vectors:
         prefix = layout.row_key(cid, row)
         found = cursor.set_range(prefix)
         pieces: list[bytes] = []

@@ -1,7 +1,8 @@
 """Checking everything that is stored: every record against its checksums, every total, every index file.
 
-LMDB's own pages carry no checksums, so a flipped bit in its tree can make records vanish or point elsewhere. The
-totals catch that: they are kept in the same transactions as the records, and a full scan must reproduce them.
+LMDB's own pages carry no checksums, so a flipped bit in its tree can make records vanish or point elsewhere.
+The totals catch that: they are kept in the same transactions as the records, and a full scan must reproduce
+them.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ class Report:
         return not self.problems and not self.index_problems
 
 
-def check_engine(store: Store, catalog: LmdbCatalog, indexes: Sequence[IndexFiles], *, pace: bool = False) -> Report:
+def check_engine(
+    store: Store, catalog: LmdbCatalog, indexes: Sequence[IndexFiles], *, pace: bool = False
+) -> Report:
     """One scan of everything, from one consistent state. With `pace` it leaves most of a core to others."""
     problems: list[str] = []
     records = _check_records(store, problems, pace)
@@ -46,7 +49,9 @@ def check_engine(store: Store, catalog: LmdbCatalog, indexes: Sequence[IndexFile
     ops = _count(lambda: sum(1 for _ in store.oplog(0)), problems)
     index_problems: list[str] = []
     files = sum(_count(index.verify, index_problems) for index in indexes)
-    return Report(records, ops, entries, files, tuple(problems[:MAX_PROBLEMS]), tuple(index_problems[:MAX_PROBLEMS]))
+    return Report(
+        records, ops, entries, files, tuple(problems[:MAX_PROBLEMS]), tuple(index_problems[:MAX_PROBLEMS])
+    )
 
 
 def _count(check: Callable[[], int], problems: list[str]) -> int:

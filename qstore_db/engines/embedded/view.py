@@ -1,9 +1,9 @@
 """Snapshots: one immutable state of a collection, and every read on it.
 
-Exact search covers parts without a graph and every selection that is cheap to search exactly. A graph is asked
-for more neighbours than wanted until at least k of them are admitted: then the k-th admitted one lies inside the
-ball that the graph explored at its measured recall, whatever the selection looks like. Where that would cost more
-than the exact search, the exact search answers.
+Exact search covers parts without a graph and every selection that is cheap to search exactly. A graph is
+asked for more neighbours than wanted until at least k of them are admitted: then the k-th admitted one lies
+inside the ball that the graph explored at its measured recall, whatever the selection looks like. Where that
+would cost more than the exact search, the exact search answers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qstore_db.engines.base import CollectionSpec, Floats, Selection
-from qstore_db.engines.embedded.kernels import Positions, distances, exact_rows, nearest, unpack
+from qstore_db.engines.embedded.kernels import distances, exact_rows, nearest, unpack
 from qstore_db.engines.embedded.part import Admitted, Part
 from qstore_db.records import Metadata, Metric, Record, Vectors, unit_rows
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from qstore_db.engines.embedded.store import Store
 
 ROWS_PER_WIDTH = 32
-"""Exactly searched rows that cost as much as one unit of a graph's search width (measured, 96 to 784 dimensions)."""
+"""Exactly searched rows that cost as much as one unit of a graph's search width (measured, 96 to 784
+dimensions)."""
 _SPARE = 8
 """Extra candidates from a float32 search, so that summing in float64 can still reorder the last ones."""
 
@@ -32,7 +33,8 @@ Indices = NDArray[np.int64]
 
 
 class Snapshot:
-    """One published state. Holding it, or a result that has not been read yet, keeps its superseded rows stored."""
+    """One published state. Holding it, or a result that has not been read yet, keeps its superseded rows
+    stored."""
 
     __slots__ = ("__weakref__", "_offsets", "_store", "cid", "parts", "sequence", "spec")
 
@@ -95,7 +97,12 @@ class Snapshot:
                 raws.append(raw[0].astype(np.float64))
                 places.append(positions + offset)
         return SnapshotHits(
-            self, queries[0], np.concatenate(raws), np.concatenate(places), True, tuple(dict.fromkeys(warnings))
+            self,
+            queries[0],
+            np.concatenate(raws),
+            np.concatenate(places),
+            True,
+            tuple(dict.fromkeys(warnings)),
         )
 
     def select(self, selection: Selection) -> SnapshotHits:
@@ -187,7 +194,9 @@ class Snapshot:
             r, p = self._graph(part, queries[waiting], fetch, graph.width.of(fetch))
             fits = allowed[p]
             enough = fits.sum(axis=1) >= k
-            for at, values, places, mask in zip(waiting[enough], r[enough], p[enough], fits[enough], strict=True):
+            for at, values, places, mask in zip(
+                waiting[enough], r[enough], p[enough], fits[enough], strict=True
+            ):
                 raw[at], positions[at] = values[mask][:k], places[mask][:k]
             waiting = waiting[~enough]
             fetch *= 4

@@ -1,8 +1,8 @@
 """The one writer thread: group commit without a timer.
 
-Every request that queued while the last commit ran goes into the next, so that one disk sync serves them all. A
-request is all or nothing and fails alone; a failed commit fails its whole group. A group becomes visible before
-it is acknowledged, so everyone reads their own writes.
+Every request that queued while the last commit ran goes into the next, so that one disk sync serves them all.
+A request is all or nothing and fails alone; a failed commit fails its whole group. A group becomes visible
+before it is acknowledged, so everyone reads their own writes.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Request(Protocol):
     alone: bool
     """Whether everything before it must be published first (it reads the published state)."""
 
-    def apply(self, transaction: lmdb.Transaction) -> Written: ...
+    def apply(self, transaction: lmdb.Transaction[bytes]) -> Written: ...
     def forget(self) -> None:
         """Undo what `apply` left in memory: its part of the transaction was aborted."""
         ...
@@ -82,7 +82,7 @@ class Request(Protocol):
 class Commits(Protocol):
     """Who keeps the state that requests change, in memory and in the transaction's own bookkeeping."""
 
-    def seal(self, transaction: lmdb.Transaction) -> None:
+    def seal(self, transaction: lmdb.Transaction[bytes]) -> None:
         """Last writes of a group, before the commit."""
         ...
 
@@ -121,7 +121,8 @@ class Writer:
                 lambda: self._queued_bytes <= MAX_QUEUED_BYTES or self._closing, timeout
             ):
                 raise QueueFullError(
-                    f"{len(self._queue)} writes ({self._queued_bytes >> 20} MiB) are waiting for the disk; send fewer at once"
+                    f"{len(self._queue)} writes ({self._queued_bytes >> 20} MiB) are waiting for the disk; "
+                    "send fewer at once"
                 )
             if self._closing:
                 raise ClosedError("the database is closing")
@@ -169,8 +170,7 @@ class Writer:
         outcomes: list[tuple[Request, Written | None, BaseException | None]] = []
         try:
             with self._environment.write(sum(request.nbytes for request in group)) as transaction:
-                for request in group:
-                    outcomes.append(self._apply(transaction, request))
+                outcomes.extend(self._apply(transaction, request) for request in group)
                 if any(written is not None for _, written, _ in outcomes):
                     self._commits.seal(transaction)
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
@@ -185,7 +185,7 @@ class Writer:
             request.ticket.settle(written, failure)
 
     def _apply(
-        self, transaction: lmdb.Transaction, request: Request
+        self, transaction: lmdb.Transaction[bytes], request: Request
     ) -> tuple[Request, Written | None, BaseException | None]:
         try:
             with self._environment.nested(transaction) as part:
