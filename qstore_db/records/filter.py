@@ -117,6 +117,7 @@ class _Reader:
     def _clause(self, key: object, operand: object, at: str, depth: int) -> Node:
         if not isinstance(key, str) or not key:
             raise FilterError(f"{at}: key {key!r} must be a non-empty string", subject=at)
+        key = _text(key, at)
         where = f"{at}.{key}"
         if key in ("$and", "$or"):
             if not isinstance(operand, (list, tuple)) or not operand:
@@ -130,10 +131,9 @@ class _Reader:
                 f"{at}: unknown operator {key!r}; at this level use $and, $or, $not or a metadata path",
                 subject=where,
             )
-        path = _text(key, where)
         if isinstance(operand, Mapping):
-            return self._conditions(path, operand, where, depth + 1)
-        return Equals(path, (_scalar(operand, where),))
+            return self._conditions(key, operand, where, depth + 1)
+        return Equals(key, (_scalar(operand, where),))
 
     def _conditions(self, path: str, operands: object, at: str, depth: int) -> Node:
         entries = self._entries(operands, at, depth)
@@ -215,7 +215,7 @@ def _text(text: str, at: str) -> str:
     try:
         text.encode()  # two lone surrogates would share the canonical form of the character they pair to
     except UnicodeEncodeError:
-        raise FilterError(f"{at}: {text!r} is not valid Unicode", subject=ascii(at)) from None
+        raise FilterError(f"{at}: {text!r} is not valid Unicode", subject=at) from None
     return str.__str__(text)
 
 

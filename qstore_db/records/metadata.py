@@ -64,7 +64,8 @@ class _RefusedError(Exception):
         self.steps: list[str] = []
 
     def path(self) -> str:
-        return "".join(reversed(self.steps)).removeprefix(".")
+        path = "".join(reversed(self.steps)).removeprefix(".")
+        return path.encode("utf-8", "backslashreplace").decode()
 
 
 def _mapping(values: Mapping[Any, object], depth: int) -> Metadata:
