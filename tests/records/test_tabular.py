@@ -211,6 +211,13 @@ def test_arrow_metadata_may_be_json_a_struct_or_a_map(column: object) -> None:
     assert metadata[1] == {}
 
 
+def test_pandas_metadata_may_be_a_mapping_json_or_the_pairs_of_a_map() -> None:
+    kind = pa.map_(pa.string(), pa.int64())
+    from_map = table(metadata=pa.array([[("n", 1)], None], kind)).to_pandas()
+    for source in (from_map, frame(metadata=[{"n": 1}, None]), frame(metadata=['{"n": 1}', None])):
+        assert rows_from(source).metadata == [{"n": 1}, {}]
+
+
 def test_null_in_json_is_a_stored_null_and_in_a_struct_an_absent_key() -> None:
     assert rows_from(table(metadata=['{"t": null}', None])).metadata[0] == {"t": None}
     nested = [{"t": None, "u": {"v": None, "w": [1, None]}}, None]
