@@ -89,6 +89,19 @@ def test_a_result_whose_matches_were_read_lets_its_snapshot_go() -> None:
     assert gone() is None
 
 
+def test_columns_may_be_left_to_the_first_who_looks(snapshot: Snapshot) -> None:
+    calls: list[str] = []
+
+    def ranked() -> Ranked:
+        calls.append("ranked")
+        return snapshot.ranked()
+
+    result = QueryResult(ranked, exact=True)
+    assert calls == []
+    assert (len(result), result.ids, result[0].id) == (3, ["r0", "r1", "r2"], "r0")
+    assert calls == ["ranked"]
+
+
 def test_a_match_carries_its_record_and_its_row_of_the_ranking(result: QueryResult) -> None:
     match = result[1]
     assert (match.id, match.version, match.metadata, match.contexts) == ("r1", 11, {"n": 1}, (("a", 1.0),))
