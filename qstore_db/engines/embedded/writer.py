@@ -18,7 +18,7 @@ import lmdb
 
 from qstore_db.catalog.environment import Environment
 from qstore_db.engines.base import Written
-from qstore_db.errors import ClosedError, QStoreError, QueueFullError
+from qstore_db.errors import ClosedError, QStoreError, QueueFullError, ReadOnlyError
 
 MAX_QUEUED_BYTES = 256 << 20
 MAX_GROUP = 4_096
@@ -178,11 +178,21 @@ class Writer:
             for request in group:
                 request.ticket.settle(None, error)
             return
-        self._commits.publish()
+        try:
+            self._commits.publish()
+        except Exception as error:  # noqa: BLE001 - the records are stored, but memory no longer matches them
+            self._environment.condemn(f"a committed write could not be shown: {error!r}")
+            outcomes = [(request, None, self._unshown(error)) for request in group]
         self.groups += 1
         self.requests += len(group)
         for request, written, failure in outcomes:
             request.ticket.settle(written, failure)
+
+    def _unshown(self, error: Exception) -> ReadOnlyError:
+        return ReadOnlyError(
+            f"the write is stored, but this process cannot show it ({error!r}); close and reopen the database",
+            subject=str(self._environment.directory),
+        )
 
     def _apply(
         self, transaction: lmdb.Transaction[bytes], request: Request
