@@ -14,6 +14,8 @@ from qstore_db.records.metric import Metric
 Vectors: TypeAlias = NDArray[np.float32]
 
 MAX_DIMENSION = 65_536
+MAX_SQUARED_LENGTH = 1e36
+"""Of a vector under l2 and dot: squared distances then stay well inside float32."""
 _BLOCK = 1_024  # rows widened to float64 at a time
 
 
@@ -48,7 +50,8 @@ def as_matrix(values: ArrayLike, *, what: str = "vectors", copy: bool = True) ->
 
 
 def check_matrix(array: Vectors, *, dimension: int, metric: Metric, collection: str, what: str) -> None:
-    """Refuse rows of another length than the collection's, and all-zero rows under cosine."""
+    """Refuse rows of another length than the collection's, all-zero rows under cosine, and rows elsewhere so
+    long (over 1e18) that the float32 search could not tell their distances from infinity."""
     if array.shape[-1] != dimension:
         raise DimensionError(
             f"collection {collection!r} holds vectors of dimension {dimension}, {what} has {array.shape[-1]}",
@@ -61,6 +64,15 @@ def check_matrix(array: Vectors, *, dimension: int, metric: Metric, collection: 
             raise VectorError(
                 f"{what}{where} is all zero, which has no direction: collection {collection!r} "
                 "compares by cosine (use metric='l2' for such data)",
+                subject=what,
+            )
+    elif not np.vdot(array, array) <= MAX_SQUARED_LENGTH:  # the sum over all rows, to pay once for good data
+        lengths = np.sqrt(np.einsum("...d,...d->...", array, array, dtype=np.float64))
+        if (lengths**2 > MAX_SQUARED_LENGTH).any():
+            where = "" if array.ndim == 1 else f" row {int(np.argmax(lengths))}"
+            raise VectorError(
+                f"{what}{where} has length {lengths.max():.3g}; collection {collection!r} holds up to "
+                f"{MAX_SQUARED_LENGTH**0.5:.0e}: scale the data down",
                 subject=what,
             )
 

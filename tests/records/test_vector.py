@@ -179,3 +179,17 @@ def test_a_dimension_is_an_integer_from_1_to_65536(dimension: object) -> None:
     with pytest.raises(ArgumentError, match="dimension=") as caught:
         check_dimension(dimension)
     assert caught.value.subject == "dimension"
+
+
+@pytest.mark.parametrize("metric", [Metric.L2, Metric.DOT])
+def test_a_vector_whose_distances_would_overflow_float32_is_refused_by_row(metric: Metric) -> None:
+    rows = np.ones((3, 4), np.float32)
+    rows[1] = 1e18
+    with pytest.raises(VectorError, match="row 1 has length 2e"):
+        check_matrix(rows, dimension=4, metric=metric, collection="c", what="vectors")
+    check_matrix(rows / 4, dimension=4, metric=metric, collection="c", what="vectors")
+
+
+def test_many_long_vectors_are_fine_while_each_is() -> None:
+    rows = np.full((100_000, 1), 5e17, np.float32)
+    check_matrix(rows, dimension=1, metric=Metric.L2, collection="c", what="vectors")
