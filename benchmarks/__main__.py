@@ -1,0 +1,94 @@
+"""`python -m benchmarks [names] [--quick] [--data DIR] [--out DIR] [--scratch DIR] [--table | --claims]`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks import table
+from benchmarks.environment import describe
+from benchmarks.harness import Options, Report
+from benchmarks.plots import draw
+
+PROGRAMS = (
+    "embedded_search",
+    "filtered_search",
+    "context_query",
+    "tunnel",
+    "ingest",
+    "claims",
+)
+QUICK_RESULTS = Path("out/benchmarks-quick")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the named programs, all by default. 0 if every gate was met, 1 if one was missed (never with --quick)."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Run benchmarks.")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="name",
+        help=f"of {', '.join(PROGRAMS)}; all by default",
+    )
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that the programs work")
+    parser.add_argument("--data", type=Path, help="folder with the full Fashion-MNIST")
+    parser.add_argument("--out", type=Path, help="where results go; benchmarks/results by default")
+    parser.add_argument(
+        "--scratch",
+        type=Path,
+        default=Path("out"),
+        help="where databases are made; out",
+    )
+    parser.add_argument("--table", action="store_true", help="only print the results as Markdown")
+    parser.add_argument(
+        "--claims",
+        action="store_true",
+        help="only print the answered claims as Markdown",
+    )
+    chosen = parser.parse_args(arguments)
+    unknown = [name for name in chosen.names if name not in PROGRAMS]
+    if unknown:
+        parser.error(f"there is no benchmark {unknown[0]!r}; there are: {', '.join(PROGRAMS)}")
+    results = chosen.out or (QUICK_RESULTS if chosen.quick else table.RESULTS)
+    if chosen.table or chosen.claims:
+        print(
+            table.figures_table(results) if chosen.table else table.claims_table(results),
+            end="",
+        )
+        return 0
+    results.mkdir(parents=True, exist_ok=True)
+    chosen.scratch.mkdir(parents=True, exist_ok=True)
+    missed = 0
+    for name in chosen.names or PROGRAMS:
+        with tempfile.TemporaryDirectory(prefix="benchmark-", dir=chosen.scratch) as scratch:
+            report = _run(name, Options(chosen.quick, chosen.data, Path(scratch)), results)
+        missed += sum(1 for f in report.figures if f["gate"] is not None and not f["gate"]["met"])
+    return 1 if missed and not chosen.quick else 0
+
+
+def _run(name: str, options: Options, results: Path) -> Report:
+    program = importlib.import_module(f"benchmarks.{name}")
+    environment = describe(options.scratch)
+    print(f"{name}: {program.QUESTION}", flush=True)
+    started = time.monotonic()
+    report: Report = program.run(options)
+    report.settings = {"quick": options.quick, **report.settings}
+    data = {
+        **report.as_data(),
+        "environment": environment,
+        "seconds": round(time.monotonic() - started),
+    }
+    (results / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    draw(report.question, report.panels, results / f"{name}.png")
+    for peer, why in report.skipped.items():
+        print(f"  skipped {peer}: {why}")
+    return report
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Results as Markdown: the README's table of figures, and the rows of docs/claims.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).with_name("results")
+
+CLAIMED: Mapping[str, tuple[str, str]] = {
+    "C-01": (
+        'Superposition of contexts gives an "exponential compression of task contexts"',
+        "claims",
+    ),
+    "C-02": ('A database query takes "~60-100 ms with quantum enhancement"', "claims"),
+    "C-03": ('"One dataset serves multiple tasks"', "claims"),
+    "C-04": (
+        '"Context-aware data selection" improves what a task gets',
+        "context_query",
+    ),
+    "C-05": (
+        'In mock mode accuracy is random, 10-20 %, so mock is "for structure only"',
+        "claims",
+    ),
+}
+"""What earlier systems claimed, and the program that answers."""
+
+VERDICTS = ("holds", "corrected", "refuted", "modelled only", "not testable here")
+
+
+def figures_table(results: Path = RESULTS) -> str:
+    """Every figure of every result, in the order of the programs' names, and where it was measured."""
+    lines = ["| program | measured | result | gate |", "|---|---|---|---|"]
+    machines: dict[str, None] = {}
+    for result in _results(results):
+        for figure in result["figures"]:
+            gate = figure["gate"]
+            judged = "" if gate is None else f"{gate['need']} **{'met' if gate['met'] else 'missed'}**"
+            lines.append(f"| `{result['program']}` | {figure['what']} | {figure['shown']} | {judged} |")
+        machines[_machine(result["environment"])] = None
+    return "\n".join([*lines, "", *machines]) + "\n"
+
+
+def claims_table(results: Path = RESULTS) -> str:
+    """One row for each claim that has an answer."""
+    answers = {answer["id"]: answer for result in _results(results) for answer in result["claims"]}
+    lines = ["| id | claim | verdict | figure | program |", "|---|---|---|---|---|"]
+    for id, (claim, program) in CLAIMED.items():
+        if id in answers:
+            answer = answers[id]
+            lines.append(f"| {id} | {claim} | {answer['verdict']} | {answer['figure']} | `{program}` |")
+    return "\n".join(lines) + "\n"
+
+
+def _results(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted(folder.glob("*.json")):
+        yield json.loads(path.read_text(encoding="utf-8"))
+
+
+def _machine(environment: Mapping[str, Any]) -> str:
+    return (
+        f"Measured on {environment['date']}: {environment['processor']}, {environment['cpus']} CPUs, "
+        f"{environment['memory_gib']} GiB, {environment['file_system']}, Python {environment['python']}."
+    )
