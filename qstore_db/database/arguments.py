@@ -3,46 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, get_args
+from collections.abc import Iterable, Sequence
+from typing import TypeVar, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from qstore_db.engines.base import CollectionSpec, IndexKind, Put, StorageKind
-from qstore_db.errors import ArgumentError, VectorError
-from qstore_db.records import (
-    Contexts,
-    Metric,
-    Superposition,
-    Vectors,
-    as_matrix,
-    as_vector,
-    check_id,
-    check_matrix,
-    check_metadata,
-)
+from qstore_db.config import DatabaseConfig
+from qstore_db.engines.base import CollectionSpec, IndexKind, StorageKind
+from qstore_db.errors import ArgumentError, ConfigurationError
+from qstore_db.records import Metric, Vectors, check_id, check_matrix
 from qstore_db.records.vector import check_dimension
 
-MAX_TOP_K = 100_000
 MAX_NAME_BYTES = 200
-ATOMIC_RECORDS = 10_000
-"""insert_many and upsert_many are all or nothing up to this many records, and in pieces of it beyond."""
+_S = TypeVar("_S", bound=str)
 
 
 def check_spec(
     name: str, dimension: int, metric: str, index: str, storage: str, target_recall: float
 ) -> CollectionSpec:
-    check_choice("index", index, get_args(IndexKind))
-    check_choice("storage", storage, get_args(StorageKind))
-    recall = check_number("target_recall", target_recall, 0.5, 1.0)
     return CollectionSpec(
         check_name(name),
         check_dimension(dimension),
         Metric.parse(metric),
-        index,  # type: ignore[arg-type]
-        storage,  # type: ignore[arg-type]
-        recall,
+        check_choice("index", index, get_args(IndexKind)),
+        check_choice("storage", storage, get_args(StorageKind)),
+        check_number("target_recall", target_recall, 0.5, 1.0),
     )
 
 
@@ -56,91 +41,70 @@ def check_name(name: object) -> str:
     return name
 
 
-def check_choice(parameter: str, value: object, choices: Sequence[str]) -> str:
-    if value not in choices:
-        allowed = ", ".join(repr(choice) for choice in choices)
-        raise ArgumentError(f"{parameter}={value!r} is unknown; use one of {allowed}", subject=parameter)
-    return str(value)
+def check_choice(parameter: str, value: object, choices: Sequence[_S]) -> _S:
+    for choice in choices:
+        if value == choice:
+            return choice
+    allowed = ", ".join(repr(choice) for choice in choices)
+    raise ArgumentError(f"{parameter}={value!r} is unknown; use one of {allowed}", subject=parameter)
+
+
+def check_flag(parameter: str, value: object) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise ArgumentError(f"{parameter}={value!r} must be True or False", subject=parameter)
+    return bool(value)
 
 
 def check_number(parameter: str, value: object, low: float, high: float) -> float:
     """A finite real number in [low, high]."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise ArgumentError(f"{parameter}={value!r} must be a number", subject=parameter)
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an int beyond every float
+        number = math.inf
     if not math.isfinite(number) or not low <= number <= high:
-        span = f"from {low:g} to {high:g}" if math.isfinite(high) else f"at least {low:g}"
-        raise ArgumentError(f"{parameter}={value!r} must be finite and {span}", subject=parameter)
+        raise ArgumentError(f"{parameter}={value!r} must be finite{_span(low, high)}", subject=parameter)
     return number
 
 
-def check_count(parameter: str, value: object, high: int) -> int:
-    """An integer from 1 to `high`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 1 <= value <= high:
-        raise ArgumentError(f"{parameter}={value!r} must be an integer from 1 to {high}", subject=parameter)
-    return int(value)
+def _span(low: float, high: float) -> str:
+    if math.isfinite(low) and math.isfinite(high):
+        return f" and from {low:g} to {high:g}"
+    return f" and at least {low:g}" if math.isfinite(low) else ""
+
+
+def check_count(parameter: str, value: object, high: int | None = None) -> int:
+    """An integer of at least 1 and at most `high`."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < 1 or (high is not None and value > high):  # type: ignore[operator]
+        span = "of at least 1" if high is None else f"from 1 to {high}"
+        raise ArgumentError(f"{parameter}={value!r} must be an integer {span}", subject=parameter)
+    return int(value)  # type: ignore[call-overload,no-any-return]
 
 
 def check_expiry(expires_at: object) -> float | None:
     if expires_at is None:
         return None
     stamp = getattr(expires_at, "timestamp", None)
-    if callable(stamp):
-        expires_at = stamp()
-    return check_number("expires_at", expires_at, 0.0, math.inf)
+    return check_number("expires_at", stamp() if callable(stamp) else expires_at, 0.0, math.inf)
 
 
-def check_query(vector: ArrayLike, spec: CollectionSpec, what: str = "vector") -> Vectors:
-    query = as_vector(vector, what=what)
-    check_matrix(query, dimension=spec.dimension, metric=spec.metric, collection=spec.name, what=what)
-    return query
-
-
-def check_queries(vectors: ArrayLike, spec: CollectionSpec, what: str) -> Vectors:
-    queries = as_matrix(vectors, what=what)
-    check_matrix(queries, dimension=spec.dimension, metric=spec.metric, collection=spec.name, what=what)
-    return queries
+def check_vectors(vectors: Vectors, spec: CollectionSpec, what: str) -> Vectors:
+    """Vectors, (d,) or (n, d), that fit a collection."""
+    check_matrix(vectors, dimension=spec.dimension, metric=spec.metric, collection=spec.name, what=what)
+    return vectors
 
 
 def check_ids(ids: Iterable[object]) -> list[str]:
-    if isinstance(ids, (str, bytes)):
+    if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
         raise ArgumentError(f"ids={ids!r} must be a sequence of strings", subject="ids")
     return [check_id(id) for id in ids]
 
 
-def puts(
-    spec: CollectionSpec,
-    ids: Sequence[object],
-    vectors: ArrayLike,
-    contexts: Sequence[Contexts] | None,
-    metadata: Sequence[Mapping[str, Any] | None] | None,
-    expires_at: Sequence[object] | None,
-    *,
-    exclusive: bool,
-) -> Iterator[list[Put]]:
-    """Checked records in atomic pieces. Lengths and vectors are checked as a whole before the first piece."""
-    names = check_ids(ids)
-    if len(names) == 0:
-        return
-    matrix = as_matrix(vectors)
-    check_matrix(matrix, dimension=spec.dimension, metric=spec.metric, collection=spec.name, what="vectors")
-    if len(matrix) != len(names):
-        raise VectorError(f"{len(names)} ids come with {len(matrix)} vectors", subject="vectors")
-    for parameter, column in (("contexts", contexts), ("metadata", metadata), ("expires_at", expires_at)):
-        if column is not None and len(column) != len(names):
-            raise ArgumentError(
-                f"{len(names)} ids come with {len(column)} entries of {parameter}", subject=parameter
-            )
-    rows = [
-        Put(
-            name,
-            matrix[i],
-            Superposition() if contexts is None else Superposition.parse(contexts[i]),
-            {} if metadata is None else check_metadata(metadata[i]),
-            None if expires_at is None else check_expiry(expires_at[i]),
-            exclusive,
+def check_contexts_enabled(config: DatabaseConfig) -> None:
+    if not config.enable_superposition:
+        raise ConfigurationError(
+            "contexts are switched off here; open the database with enable_superposition=True",
+            subject="enable_superposition",
         )
-        for i, name in enumerate(names)
-    ]
-    for start in range(0, len(rows), ATOMIC_RECORDS):
-        yield rows[start : start + ATOMIC_RECORDS]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,21 +20,22 @@ FORMAT = 1
 
 
 def backup(engine: EmbeddedEngine, destination: Path) -> Path:
-    """Copy an open database into a folder that must not exist yet. It appears only once it is complete."""
+    """Copy an open database into a folder that must not exist yet. It appears only once it is complete.
+
+    Raises ArgumentError if it exists, DiskFullError or ConfigurationError where it cannot be written.
+    """
     from qstore_db.engines.embedded import files
     from qstore_db.engines.embedded.engine import INDEX_FOLDER, RECORDS_FOLDER
 
-    _must_be_absent(destination)
-    partial = _partial(destination)
-    try:
-        (partial / RECORDS_FOLDER).mkdir(parents=True)
+    with _whole_or_absent(destination) as partial:
+        (partial / RECORDS_FOLDER).mkdir()
         with engine.paused_upkeep():
             sequence = engine.sequence
             engine.copy_records(partial / RECORDS_FOLDER)
             for collection in engine.live_collections():
                 index = engine.index_files(collection)
                 if index.directory.is_dir():
-                    shutil.copytree(index.directory, partial / INDEX_FOLDER / index.directory.name)
+                    _copy_files(index.directory, partial / INDEX_FOLDER / index.directory.name)
         marks: list[list[Any]] = []
         for path in sorted(p for p in partial.rglob("*") if p.is_file()):
             files.sync_file(path)
@@ -44,38 +47,53 @@ def backup(engine: EmbeddedEngine, destination: Path) -> Path:
             "files": marks,
         }
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=1))
-        files.sync_tree(partial)
-        partial.rename(destination)
-        files.sync_directory(destination.parent)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return destination
 
 
 def restore(source: str | Path, destination: str | Path) -> Path:
     """Make a database directory from a backup, every checksum verified first. `destination` must not exist.
 
-    Raises FormatError where `source` is no backup, CorruptionError naming a damaged or missing file.
+    Raises FormatError where `source` is no backup, CorruptionError naming a damaged or missing file, and what
+    `backup` raises.
     """
     from qstore_db.engines.embedded import files
 
     source, destination = Path(source), Path(destination)
-    _must_be_absent(destination)
-    for mark in _manifest(source)["files"]:
-        name, size, crc = mark
-        files.check(source / Path(name).parent, files.FileMark(Path(name).name, size, crc))
-    partial = _partial(destination)
+    marks = [(Path(name), size, crc) for name, size, crc in _manifest(source)["files"]]
+    with _whole_or_absent(destination) as partial:
+        for path, size, crc in marks:
+            expected = files.FileMark(path.name, size, crc)
+            files.check(source / path.parent, expected)
+            (partial / path.parent).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / path, partial / path)
+            files.check(partial / path.parent, expected)
+    return destination
+
+
+@contextmanager
+def _whole_or_absent(destination: Path) -> Iterator[Path]:
+    """A folder to fill. It takes its name, durably, once the block ends; if the block raises it is removed."""
+    from qstore_db.engines.embedded import files
+
+    if destination.exists():
+        raise ArgumentError(f"{destination} exists already; name a new folder", subject=str(destination))
+    partial = destination.with_name(destination.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
     try:
-        shutil.copytree(source, partial, ignore=shutil.ignore_patterns(MANIFEST))
-        for mark in _manifest(source)["files"]:
-            name, size, crc = mark
-            files.check(partial / Path(name).parent, files.FileMark(Path(name).name, size, crc))
-        files.sync_tree(partial)
-        partial.rename(destination)
-        files.sync_directory(destination.parent)
+        with files.room_in(destination):
+            partial.mkdir(parents=True)
+            yield partial
+            files.sync_tree(partial)
+            partial.rename(destination)
+            files.sync_directory(destination.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return destination
+
+
+def _copy_files(source: Path, destination: Path) -> None:
+    destination.mkdir(parents=True)
+    for path in source.iterdir():
+        shutil.copyfile(path, destination / path.name)
 
 
 def _manifest(source: Path) -> dict[str, Any]:
@@ -90,15 +108,3 @@ def _manifest(source: Path) -> dict[str, Any]:
             f"{source} is a backup of another format, this release reads {FORMAT}", subject=str(source)
         )
     return manifest
-
-
-def _must_be_absent(path: Path) -> None:
-    if path.exists():
-        raise ArgumentError(f"{path} exists already; name a new folder", subject=str(path))
-
-
-def _partial(destination: Path) -> Path:
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    partial = destination.with_name(destination.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    return partial

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
 from qstore_db.config import DatabaseConfig
 from qstore_db.database.core import Core
-from qstore_db.engines.base import Pending, Written
+from qstore_db.database.writes import Begin
+from qstore_db.engines.base import Written
 from qstore_db.errors import QueueFullError
 
 P = ParamSpec("P")
@@ -24,13 +26,27 @@ _RETRY = 0.005
 class SyncEdge:
     """Runs everything in the caller's thread."""
 
-    def __init__(self, config: DatabaseConfig) -> None:
-        self._core = Core(config)
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    @classmethod
+    def _over(cls, core: Core) -> Self:
+        """A face over a core that was made elsewhere, for instance with another clock."""
+        face = cls.__new__(cls)
+        SyncEdge.__init__(face, core)
+        return face
+
+    @classmethod
+    def _open(cls, config: DatabaseConfig) -> Self:
+        return cls._over(Core(config))
 
     def _run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return work(*args, **kwargs)
 
-    def _write(self, begin: Callable[[float], Pending]) -> Written:
+    def _write(self, begin: Begin) -> Written:
+        return begin(PATIENCE).result()
+
+    def _write_long(self, begin: Begin) -> Written:
         return begin(PATIENCE).result()
 
     def _shut(self) -> None:
@@ -40,16 +56,31 @@ class SyncEdge:
 class AsyncEdge:
     """Reads run in a few threads of its own; writes are begun on the loop and awaited without a thread."""
 
-    def __init__(self, config: DatabaseConfig) -> None:
-        self._core = Core(config)
+    def __init__(self, core: Core) -> None:
+        self._core = core
         workers = min(8, (os.cpu_count() or 1) + 3)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="qstore-async")
+        self._closed = False
+
+    @classmethod
+    def _over(cls, core: Core) -> Self:
+        """A face over a core that was made elsewhere, for instance with another clock."""
+        face = cls.__new__(cls)
+        AsyncEdge.__init__(face, core)
+        return face
+
+    @classmethod
+    async def _open(cls, config: DatabaseConfig) -> Self:
+        return cls._over(await asyncio.to_thread(Core, config))
 
     async def _run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._closed:  # fails at once, and the threads are gone
+            return work(*args, **kwargs)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, lambda: work(*args, **kwargs))
 
-    async def _write(self, begin: Callable[[float], Pending]) -> Written:
+    async def _write(self, begin: Begin) -> Written:
+        """For a few records, which take less time to encode than a thread to wake."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + PATIENCE
         while True:
@@ -66,10 +97,20 @@ class AsyncEdge:
             if not done.done():  # the waiting task may have been cancelled; the write itself goes on
                 done.set_result(None)
 
-        pending.add_done_callback(lambda: loop.call_soon_threadsafe(finish))
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
+                loop.call_soon_threadsafe(finish)
+
+        pending.add_done_callback(wake)
         await done
         return pending.result()
 
+    async def _write_long(self, begin: Begin) -> Written:
+        """For many records, whose encoding would hold up the loop."""
+        return await self._run(lambda: begin(PATIENCE).result())
+
     async def _shut(self) -> None:
-        await self._run(self._core.close)
-        self._threads.shutdown(wait=False)
+        if not self._closed:
+            await self._run(self._core.close)
+            self._closed = True
+            self._threads.shutdown(wait=False)

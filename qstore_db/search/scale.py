@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 
 from qstore_db.engines.base import Selection, View
-from qstore_db.records import Geometry, Metric
+from qstore_db.records import Geometry, Metric, Vectors
 
 NEIGHBOUR = 20
+FIRST = 64
 _SAMPLE = 256
+_NORMS = 100_000
+_BLOCK = 4_096  # rows whose vectors are in memory at a time
 _FLOOR = 1e-12
 
 
@@ -28,7 +31,7 @@ class Scale:
 
     u: float = 1.0
     max_dot: float = 0.0
-    """Largest dot product seen; shifts d^2 under the dot metric, 0 elsewhere."""
+    """Largest dot product of two records; shifts d^2 under the dot metric, 0 elsewhere."""
     count: int = 0
     """Records there were when it was measured."""
     version: int = 0
@@ -43,27 +46,34 @@ class Scale:
 
 def milestone(count: int) -> int:
     """The last of 64, 1,000, 2,000, 4,000 ... that `count` has reached; 0 below 64."""
-    if count < 64:
+    if count < FIRST:
         return 0
-    reached = 64
-    following = 1_000
-    while following <= count:
-        reached = following
-        following *= 2
+    reached = FIRST
+    while following(reached) <= count:
+        reached = following(reached)
     return reached
 
 
+def following(count: int) -> int:
+    """The first of 64, 1,000, 2,000, 4,000 ... above `count`."""
+    if count < FIRST:
+        return FIRST
+    step = 1_000
+    while step <= count:
+        step *= 2
+    return step
+
+
 def measure(view: View, now: float, previous: Scale) -> Scale:
-    """u and max_dot of a view, from up to 256 sampled records; the same for the same records and count."""
-    count = view.count(Selection(now=now))
+    """u from up to 256 sampled records, max_dot from all; the same for the same state of a collection."""
+    everyone = Selection(now=now)
+    count = view.count(everyone)
     sample = view.sample(_SAMPLE, seed=milestone(count))
-    vectors, ids = sample.vectors(), sample.ids()
-    dot = view.spec.metric is Metric.DOT
-    max_dot = float(np.einsum("md,md->m", vectors, vectors, dtype=np.float64).max()) if dot else 0.0
+    max_dot = largest_product(view) if view.spec.metric is Metric.DOT else 0.0
     geometry = Geometry(view.spec.metric, max_dot)
     far: list[float] = []
     every: list[float] = []
-    for id, hits in zip(ids, view.search(vectors, NEIGHBOUR + 1, Selection(now=now)), strict=True):
+    for id, hits in zip(sample.ids(), view.search(sample.vectors(), NEIGHBOUR + 1, everyone), strict=True):
         raw = hits.raw[[found != id for found in hits.ids()]]
         d2 = np.maximum(geometry.squared(raw), 0.0)
         far.append(float(d2[min(NEIGHBOUR, len(d2)) - 1]))
@@ -71,3 +81,19 @@ def measure(view: View, now: float, previous: Scale) -> Scale:
     floor = _FLOOR * float(np.mean(every))
     u = max(float(np.median(far)), floor)
     return Scale(u if u > 0.0 else 1.0, max_dot, count, previous.version + 1)
+
+
+def largest_product(view: View) -> float:
+    """The largest dot product of a record with any record, which is one with itself; 0 without records.
+
+    Of up to 100,000 records; in the usual case of fewer it does not depend on the order they came in.
+    """
+    sample = view.sample(_NORMS, seed=0)
+    blocks = (
+        sample.take(np.arange(at, min(at + _BLOCK, len(sample)))) for at in range(0, len(sample), _BLOCK)
+    )
+    return max((_largest_square(block.vectors()) for block in blocks), default=0.0)
+
+
+def _largest_square(vectors: Vectors) -> float:
+    return float(np.einsum("md,md->m", vectors, vectors, dtype=np.float64).max())

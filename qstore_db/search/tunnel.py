@@ -8,7 +8,7 @@ on its candidates, and everything else is measured against it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +25,13 @@ from qstore_db.search.diffusion import (
 )
 from qstore_db.search.ranking import ContextRanking, best_first, by_distance
 
-BarrierScale = Literal["rank", "similarity", "distance"]
+BarrierScale: TypeAlias = Literal["rank", "similarity", "distance"]
 MAX_CANDIDATES = 4_000
 """The exact graph on more would take seconds and gigabytes."""
 NEIGHBOURS = 10
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tunnel:
     """The parameters of one tunnelling search, already checked."""
 
@@ -47,31 +47,40 @@ class Tunnel:
     geometry: Geometry
     u: float
     include_vectors: bool
+    warnings: tuple[str, ...]
+    """What is known to be odd before the search begins."""
 
 
 def tunnel(view: View, query: Vectors, selection: Selection, search: Tunnel) -> TunnelResult:
     """Run the reference search. Ties are broken by distance, then id; repeats are bit-equal."""
     eligible = view.count(selection)
-    warnings: list[str] = []
     wanted = _well_rank(eligible, search)
-    fetch = search.candidates
-    if wanted is not None and wanted > fetch // 2:
-        fetch = min(2 * wanted, MAX_CANDIDATES)
-    fetch = min(max(fetch, search.k), max(eligible, 1), MAX_CANDIDATES)
-    found = view.search(query[None], fetch, selection)[0]
-    probabilities = None
-    if search.ranking is not None:
-        p = search.ranking.probabilities(found)
-        found, probabilities = found.take(np.flatnonzero(p > 0.0)), p[p > 0.0]
-    well = _well(found, wanted, search)
+    limit = min(eligible, MAX_CANDIDATES)
+    fetch = min(max(search.candidates, search.k, 2 * (wanted or 0)), limit)
+    while True:
+        found = _nearest(view, query, fetch, selection)
+        reached = len(found)
+        probabilities = None
+        if search.ranking is not None:
+            p = search.ranking.probabilities(found)
+            found, probabilities = found.take(np.flatnonzero(p > 0.0)), p[p > 0.0]
+        well = _well(found, wanted, search)
+        if fetch == limit or 2 * well <= len(found):
+            break
+        fetch = min(2 * well if 2 * well > fetch else 2 * fetch, limit)
+    warnings = [*search.warnings]
     if len(found) and well == len(found):
-        if well < eligible:
+        if reached < eligible:
             warnings.append(
-                f"the well holds at least {well} records, all {len(found)} candidates: raise barrier_threshold"
-                " or candidates to see beyond it"
+                f"the well holds at least {well} records, all that {reached} candidates gave: "
+                "raise barrier_threshold to see beyond it"
             )
         else:
             warnings.append("every eligible record lies inside the well: nothing is beyond the barrier")
+    elif search.k > len(found) - well * search.beyond_only and reached < eligible:
+        warnings.append(
+            f"top_k={search.k} reaches past the {reached} nearest records, beyond which none is ranked"
+        )
     everything_inside = search.beyond_only and well == len(found)
     score, terms = (np.zeros(well), {}) if everything_inside else _scores(found, probabilities, search)
     order = best_first(score, found.raw, found)
@@ -93,6 +102,25 @@ def tunnel(view: View, query: Vectors, selection: Selection, search: Tunnel) -> 
         warnings=tuple(dict.fromkeys(warnings)),
         include_vectors=search.include_vectors,
     )
+
+
+def _nearest(view: View, query: Vectors, count: int, selection: Selection) -> Hits:
+    """The `count` nearest, or a few more: ties of the last one belong to them, whatever their ids are.
+
+    Where the ties alone are more than MAX_CANDIDATES, those of lowest id are taken.
+    """
+    fetch = count + 1
+    while True:
+        found = view.search(query[None], fetch, selection)[0]
+        if len(found) <= count:
+            return found
+        tied = int(np.searchsorted(found.raw, found.raw[count - 1], side="right"))
+        if tied < len(found) or len(found) < fetch:
+            return found.take(np.arange(tied))
+        if fetch > MAX_CANDIDATES:
+            nearer = int(np.searchsorted(found.raw, found.raw[count - 1], side="left"))
+            return found.take(np.arange(nearer or count))
+        fetch = min(4 * fetch, MAX_CANDIDATES + 1)
 
 
 def _well_rank(eligible: int, search: Tunnel) -> int | None:

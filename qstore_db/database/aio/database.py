@@ -1,0 +1,59 @@
+"""Opening and closing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from qstore_db.config import DatabaseConfig
+from qstore_db.database.aio.reading import AsyncReading
+from qstore_db.database.aio.upkeep import AsyncUpkeep
+from qstore_db.database.aio.writing import AsyncWriting
+from qstore_db.database.core import Core
+from qstore_db.database.location import config_for
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class AsyncQuantumDatabase(AsyncWriting, AsyncReading, AsyncUpkeep):
+    """A database of records in superposition contexts.
+
+    Opening a directory makes it if absent and locks it for this process. Every acknowledged write is on disk;
+    every read sees one commit, and all writes acknowledged before it began. Safe to use from many threads.
+    Errors are those of `qstore_db.errors`; a refused request changes nothing. After `close` every call raises
+    ClosedError, and in a forked child ForkedError.
+    """
+
+    def __init__(self, config: DatabaseConfig | None = None) -> None:
+        """Open what `config` describes; without a path a temporary database, gone at close.
+
+        Raises DatabaseLockedError where another process has the directory open, FormatError where a release of
+        another format wrote it, ConfigurationError for settings that this release cannot serve.
+        """
+        super().__init__(Core(DatabaseConfig() if config is None else config))
+
+    @classmethod
+    async def connect(
+        cls, where: str | Path, *, token: str | None = None, tls: Any = None, **config: Any
+    ) -> Self:
+        """Open ":memory:" (temporary) or a directory; `config` are further fields of `DatabaseConfig`.
+
+        token and tls belong to servers and are refused for a directory. Raises as the constructor does.
+        """
+        return await cls._open(config_for(where, token, tls, config))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self._core.directory)!r})"
+
+    async def close(self) -> None:
+        """Finish queued writes, save the index and close. Calling it again does nothing."""
+        await self._shut()

@@ -1,0 +1,212 @@
+# Generated from `aio/` by `tools/make_sync.py`: edit there, then run it.
+"""The calls that read and search records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, overload
+
+from numpy.typing import ArrayLike
+
+from qstore_db.database.edge import SyncEdge
+from qstore_db.database.options import QueryOptions, TunnelOptions
+from qstore_db.records import ContextLike, Page, QueryResult, Record, TunnelResult
+from qstore_db.search.tunnel import BarrierScale
+
+
+class Reading(SyncEdge):
+    """Each call sees one commit, and all writes acknowledged before it began."""
+
+    @overload
+    def get(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too; this one comes first
+        self, id: str, *, collection: str = "default"
+    ) -> Record | None: ...
+    @overload
+    def get(self, id: Sequence[str], *, collection: str = "default") -> list[Record | None]: ...
+    def get(
+        self, id: str | Sequence[str], *, collection: str = "default"
+    ) -> list[Record | None] | Record | None:
+        """The record of an id, or one for each of several ids, in their order; None where there is none.
+
+        Raises CollectionNotFoundError, IdError; CorruptionError naming a record whose checksum does not hold.
+        """
+        if isinstance(id, str):
+            return self._run(self._core.reads.get, [id], collection)[0]
+        return self._run(self._core.reads.get, id, collection)
+
+    def query(
+        self,
+        vector: ArrayLike,
+        *,
+        top_k: int = 10,
+        context: ContextLike = None,
+        filter: Mapping[str, Any] | None = None,
+        soft: bool = False,
+        context_strength: float = 0.5,
+        scale: float | None = None,
+        include_vectors: bool = False,
+        collection: str = "default",
+    ) -> QueryResult:
+        """The nearest records, best first; fewer than `top_k` where there are fewer.
+
+        vector: (d,) finite numbers. Without a context the order is by distance. In a context, or a superposition
+        of several (`{"a": .5, "b": .5}`, with phases in radians `{"a": (.5, 0), "b": (.5, pi)}`), it is by
+        -d^2/u + context_strength * log p, p in [0, 1] the Born probability of the context in the record. Records
+        outside it are left out, unless `soft` grants each of them p = 1/60.
+        context_strength: lambda, 0 to 1e6. scale: u > 0 instead of the collection's stored one, which changes
+        when the collection has doubled; pin it where the same query must rank the same for ever.
+        filter: Mongo-style, see `qstore_db.records.filter`. An unknown context gives a warning, not an error.
+        include_vectors: fill `Match.vector`. `result.exact` says whether the ranking is certain to be the true
+        one; otherwise it holds `target_recall` of it.
+
+        Raises CollectionNotFoundError, DimensionError, VectorError, ContextError, FilterError, ArgumentError;
+        ConfigurationError for a context where `enable_superposition` is off.
+        """
+        options = QueryOptions(
+            top_k=top_k,
+            context=context,
+            context_strength=context_strength,
+            soft=soft,
+            filter=filter,
+            include_vectors=include_vectors,
+            collection=collection,
+            scale=scale,
+        )
+        return self._run(self._core.reads.query, vector, options)
+
+    def query_batch(
+        self,
+        vectors: ArrayLike,
+        *,
+        top_k: int = 10,
+        context: ContextLike = None,
+        filter: Mapping[str, Any] | None = None,
+        soft: bool = False,
+        context_strength: float = 0.5,
+        scale: float | None = None,
+        include_vectors: bool = False,
+        collection: str = "default",
+    ) -> list[QueryResult]:
+        """One result for each row of (n, d), all from one snapshot, each bit-equal to its own `query`."""
+        options = QueryOptions(
+            top_k=top_k,
+            context=context,
+            context_strength=context_strength,
+            soft=soft,
+            filter=filter,
+            include_vectors=include_vectors,
+            collection=collection,
+            scale=scale,
+        )
+        return self._run(self._core.reads.query_batch, vectors, options)
+
+    def tunnel_search(
+        self,
+        query: ArrayLike,
+        *,
+        barrier_threshold: float | None = None,
+        tunneling_strength: float = 1.0,
+        top_k: int = 10,
+        barrier_scale: BarrierScale = "rank",
+        beyond_only: bool = True,
+        candidates: int = 2000,
+        context: ContextLike = None,
+        context_strength: float = 0.5,
+        soft: bool = False,
+        filter: Mapping[str, Any] | None = None,
+        include_vectors: bool = False,
+        collection: str = "default",
+    ) -> TunnelResult:
+        """Items of the same kind beyond the query's dense neighbourhood, and that neighbourhood beside them.
+
+        The result iterates over what lies beyond the barrier; `result.inside` holds the well in plain order,
+        `result.well_size` of `result.eligible` records.
+        barrier_threshold: b in [0, 1], the well holds the max(1, floor(n^(1-b))) nearest of n eligible records,
+        ties inside; None: the `top_k` nearest. barrier_scale "similarity" or "distance": b is the least
+        similarity or largest distance inside, in the metric's own unit.
+        tunneling_strength: s in [0, 1], score = -(1-s) d^2/d20^2 + s log p with p from diffusing over the kNN
+        graph of the `candidates` (1 to 4,000) nearest, and d20 the distance of the 20th; 0 is exact distance
+        order. In a context, context_strength * log of its probability is added, as in `query`.
+        beyond_only=False ranks the well's records too, each match flagged `tunneled` or not.
+        A well larger than half the candidates raises them to twice its size, up to 4,000; warnings say where
+        that was not enough.
+
+        Raises as `query` does.
+        """
+        options = TunnelOptions(
+            top_k=top_k,
+            context=context,
+            context_strength=context_strength,
+            soft=soft,
+            filter=filter,
+            include_vectors=include_vectors,
+            collection=collection,
+            barrier_threshold=barrier_threshold,
+            barrier_scale=barrier_scale,
+            tunneling_strength=tunneling_strength,
+            beyond_only=beyond_only,
+            candidates=candidates,
+        )
+        return self._run(self._core.reads.tunnel, query, options)
+
+    def tunnel_search_batch(
+        self,
+        queries: ArrayLike,
+        *,
+        barrier_threshold: float | None = None,
+        tunneling_strength: float = 1.0,
+        top_k: int = 10,
+        barrier_scale: BarrierScale = "rank",
+        beyond_only: bool = True,
+        candidates: int = 2000,
+        context: ContextLike = None,
+        context_strength: float = 0.5,
+        soft: bool = False,
+        filter: Mapping[str, Any] | None = None,
+        include_vectors: bool = False,
+        collection: str = "default",
+    ) -> list[TunnelResult]:
+        """One result for each row of (n, d), all from one snapshot, each bit-equal to its own search."""
+        options = TunnelOptions(
+            top_k=top_k,
+            context=context,
+            context_strength=context_strength,
+            soft=soft,
+            filter=filter,
+            include_vectors=include_vectors,
+            collection=collection,
+            barrier_threshold=barrier_threshold,
+            barrier_scale=barrier_scale,
+            tunneling_strength=tunneling_strength,
+            beyond_only=beyond_only,
+            candidates=candidates,
+        )
+        return self._run(self._core.reads.tunnel_batch, queries, options)
+
+    def neighbours(self, id: str, k: int = 10, *, collection: str = "default") -> QueryResult:
+        """The k nearest other records of a stored one, nearest first.
+
+        Raises RecordNotFoundError, CollectionNotFoundError, ArgumentError.
+        """
+        return self._run(self._core.reads.neighbours, id, k, collection)
+
+    def scroll(
+        self,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        collection: str = "default",
+    ) -> Page:
+        """Records in the order of their last writes, a page at a time; pass `Page.cursor` to go on.
+
+        A record that is there all along and is not written meanwhile comes exactly once; one that is written
+        meanwhile comes again at its new place, or for the first time.
+
+        Raises CollectionNotFoundError, FilterError, ArgumentError for a cursor that no page gave.
+        """
+        return self._run(self._core.reads.scroll, filter, limit, cursor, collection)
+
+    def count(self, filter: Mapping[str, Any] | None = None, *, collection: str = "default") -> int:
+        """How many records there are, or match. Raises CollectionNotFoundError, FilterError."""
+        return self._run(self._core.reads.count, filter, collection)
