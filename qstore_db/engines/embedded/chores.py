@@ -13,7 +13,7 @@ from qstore_db.engines.base import Written
 from qstore_db.engines.embedded.builder import Builder, plan
 from qstore_db.engines.embedded.collection import Collection
 from qstore_db.engines.embedded.requests import RemoveRows
-from qstore_db.engines.embedded.segment import Segment
+from qstore_db.engines.embedded.segment import Segment, Tail
 from qstore_db.engines.embedded.store import Store
 from qstore_db.engines.embedded.writer import Ticket, Writer
 
@@ -26,8 +26,10 @@ RETAIN_SECONDS = 24 * 3600.0
 RETAIN_OPS = 10_000_000
 QUIET_SECONDS = 1.0
 """A collection without a write for this long gets its tail indexed and its index saved."""
-SAVE_SECONDS = 30.0
-"""A collection under steady writes is saved about this often."""
+SAVE_SECONDS = 2.0
+"""Under steady writes the index is saved this often, so that a restart has little to read again ..."""
+SAVE_BYTES_PER_SECOND = 20e6
+"""... unless what is to be saved is large: on average no more than this is written."""
 SAVE_OPS = 50_000
 """Ops that a restart may have to replay before the index is saved again."""
 
@@ -147,14 +149,13 @@ class Chores:
         for collection in self._engine.live_collections():
             at, sequence = self._saved.get(collection.cid, (0.0, 0))
             parts = collection.current.parts
-            unsaved = any(isinstance(p.source, Segment) and p.source.file is None for p in parts)
+            unsaved = sum(p.source.matrix.nbytes for p in parts if self._is_unsaved(p.source))
             behind = collection.current.sequence - sequence > SAVE_OPS or (
                 self._engine.sequence - sequence > RETAIN_OPS // 20
             )
             calm = plan(parts, collection.spec) is None
-            if (unsaved or (behind and self._has_segments(collection))) and (
-                calm or time.monotonic() - at > SAVE_SECONDS
-            ):
+            rested = time.monotonic() - at > max(SAVE_SECONDS, unsaved / SAVE_BYTES_PER_SECOND)
+            if (unsaved or (behind and self._has_segments(collection))) and (calm or rested):
                 self.save_index(collection)
 
     def save_all(self) -> None:
@@ -176,6 +177,9 @@ class Chores:
         for cid, row in rows:
             self._store.drop(transaction, cid, row)
         self._store.put_meta(transaction, "purged", upto)
+
+    def _is_unsaved(self, source: Segment | Tail) -> bool:
+        return isinstance(source, Segment) and source.file is None
 
     def _has_segments(self, collection: Collection) -> bool:
         return any(isinstance(part.source, Segment) for part in collection.current.parts)
