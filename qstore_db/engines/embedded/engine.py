@@ -36,6 +36,7 @@ from qstore_db.errors import (
     CollectionExistsError,
     CollectionNotFoundError,
     CorruptionError,
+    DiskFullError,
     FormatError,
     QStoreError,
     VersionConflictError,
@@ -350,9 +351,10 @@ class EmbeddedEngine:
         """Take the clean mark away, so that a crash is noticed next time; whether one happened before."""
         clean = self._store.meta("clean")
         if clean is not None:
-            with self._environment.write() as transaction:
+            # Reading needs no room on the disk. A mark that stays is only believed until the next record.
+            with contextlib.suppress(DiskFullError), self._environment.write() as transaction:
                 self._store.drop_meta(transaction, "clean")
-        return "not needed" if clean is not None or self._sequence == 0 else "running"
+        return "not needed" if self._sequence in (clean, 0) else "running"
 
     def _verify_after_crash(self) -> None:
         try:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +20,8 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from qstore_db.errors import CorruptionError
+from qstore_db.catalog.faults import is_full
+from qstore_db.errors import ConfigurationError, CorruptionError, DiskFullError
 
 MAGIC = b"QSTORE\x00\x01"
 _ALIGN = 64
@@ -36,6 +38,19 @@ class FileMark:
 
     def as_data(self) -> list[Any]:
         return [self.name, self.size, self.crc]
+
+
+@contextmanager
+def room_in(directory: Path) -> Iterator[None]:
+    """Raises DiskFullError or ConfigurationError naming `directory` where the block fails to write there."""
+    try:
+        yield
+    except OSError as error:
+        if is_full(error):
+            raise DiskFullError(
+                f"no space left in {directory}; free some space", subject=str(directory)
+            ) from error
+        raise ConfigurationError(f"cannot write to {directory}: {error}", subject=str(directory)) from error
 
 
 def write_arrays(path: Path, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -77,7 +77,9 @@ class Graph:
         return int(self._index.hnsw.neighbors.size()) * 4 + int(self._index.hnsw.offsets.size()) * 8
 
     def save(self, path: Path) -> None:
-        faiss.write_index(self._index, str(path))
+        """Through a file of Python's: FAISS's own drops what goes wrong when the last bytes are written."""
+        with path.open("wb") as file:
+            faiss.write_index(self._index, faiss.PyCallbackIOWriter(file.write))
 
     @classmethod
     def load(cls, path: Path, metric: Metric, storage: StorageKind, width: Width) -> Graph:

@@ -63,8 +63,12 @@ class IndexFiles:
         return [Manifest.of(entry.value) for entry in reversed(list(self._catalog.scan(self._prefix)))]
 
     def save(self, parts: Sequence[Part], sequence: int) -> Manifest:
-        """Write what is not yet on disk, then the manifest, then drop files that no kept manifest names."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        """Write what is not yet on disk, then the manifest, then drop files that no kept manifest names.
+
+        Raises DiskFullError or ConfigurationError naming the folder; the manifests before stay valid.
+        """
+        with files.room_in(self.directory):
+            self.directory.mkdir(parents=True, exist_ok=True)
         known = {mark.name: mark for manifest in self.manifests() for mark in manifest.files()}
         entries: list[Mapping[str, Any]] = []
         last_row = 0
@@ -125,12 +129,16 @@ class IndexFiles:
         if segment.graph is None:
             arrays["matrix"] = segment.matrix
         temporary = self.directory / "writing.tmp"
-        files.write_arrays(temporary, values, arrays)
-        mark = files.settle(temporary, self.directory / f"{name}.segment")
-        if segment.graph is None:
-            return mark, None
-        segment.graph.save(temporary)
-        return mark, files.settle(temporary, self.directory / f"{name}.graph")
+        try:
+            with files.room_in(self.directory):
+                files.write_arrays(temporary, values, arrays)
+                mark = files.settle(temporary, self.directory / f"{name}.segment")
+                if segment.graph is None:
+                    return mark, None
+                segment.graph.save(temporary)
+                return mark, files.settle(temporary, self.directory / f"{name}.graph")
+        finally:
+            temporary.unlink(missing_ok=True)  # on a full disk its space is wanted
 
     def _load(self, entry: Mapping[str, Any], spec: CollectionSpec) -> Part:
         path = files.check(self.directory, FileMark(*entry["file"]))

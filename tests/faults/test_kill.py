@@ -1,0 +1,76 @@
+"""kill -9 of a real writing process, again and again on one directory."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qstore_db import QuantumDatabase
+from qstore_db.testing.faults import KilledWriter, KillMoment
+from qstore_db.testing.faults.ledger import DIMENSIONS, Ledger
+
+WRITER = Path(__file__).parent / "children" / "writer.py"
+
+
+def kill_and_check(directory: Path, ledger: Ledger, run: int, rng: random.Random) -> None:
+    """One writing process, killed at a random moment, and all that a user may rely on afterwards."""
+    size = "small" if run % 4 else "usual"
+    child = KilledWriter(
+        [sys.executable, str(WRITER), str(directory), str(run), str(rng.randint(2, 6)), size]
+    )
+    if rng.random() < 0.15:
+        moment = KillMoment(0, 0.2 + rng.random() * 0.6)  # while it opens and recovers
+    else:
+        moment = KillMoment.at_random(rng, max_acks=800)
+    try:
+        killed = child.run(moment)
+    except subprocess.CalledProcessError as error:
+        pytest.fail(f"run {run}: {error.stderr}")
+    assert killed.killed
+    ledger.read(killed.acknowledged)
+    with QuantumDatabase.connect(directory) as db:
+        assert ledger.compare(db) == [], f"run {run}"
+        report = db.verify()
+        assert not report["problems"], f"run {run}"
+        assert not report["index_problems"], f"run {run}"
+        for name in db.list_collections():
+            check_search(db, name, ledger)
+
+
+def check_search(db: QuantumDatabase, collection: str, ledger: Ledger) -> None:
+    """What searches find is what is stored: every record finds itself, and filters count the same."""
+    vectors = ledger.records(collection)
+    assert db.count(collection=collection) == len(vectors)
+    assert db.count({"writer": {"$gte": 0}}, collection=collection) == len(vectors)
+    if not vectors:
+        return
+    results = db.query_batch(np.stack(list(vectors.values())), top_k=1, collection=collection)
+    for id, result in zip(vectors, results, strict=True):
+        assert result[0].id == id or not result.exact
+        assert result[0].id in vectors
+
+
+def kill_often(directory: Path, kills: int, seed: int) -> Ledger:
+    rng, ledger = random.Random(seed), Ledger()
+    for run in range(1, kills + 1):
+        kill_and_check(directory, ledger, run, rng)
+    return ledger
+
+
+def test_forty_kills_lose_nothing_acknowledged(tmp_path: Path) -> None:
+    ledger = kill_often(tmp_path / "db", 40, seed=1)
+    assert ledger.acknowledged > 1_000
+    assert set(DIMENSIONS) == {"default", "wide"}
+    print(ledger.acknowledged, ledger.in_flight_stored, ledger.in_flight_lost)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7_200)
+def test_a_thousand_kills_lose_nothing_acknowledged(tmp_path: Path) -> None:
+    for seed in range(10):
+        kill_often(tmp_path / f"db-{seed}", 100, seed=100 + seed)
