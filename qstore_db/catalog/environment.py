@@ -17,8 +17,15 @@ from pathlib import Path
 import lmdb
 
 from qstore_db.catalog import faults
+from qstore_db.catalog.copying import compacted_copy, sync
 from qstore_db.catalog.gate import Gate
-from qstore_db.errors import ArgumentError, ClosedError, ForkedError, QStoreError, ReadOnlyError
+from qstore_db.errors import (
+    ClosedError,
+    CorruptionError,
+    ForkedError,
+    QStoreError,
+    ReadOnlyError,
+)
 
 MAP_SIZE = 1 << 40
 LIB_VERSION = 0
@@ -49,9 +56,9 @@ class Environment:
     is a mistake in the call (a key too long, a write within a write of the same thread), not a fault.
 
     Opening raises `DatabaseLockedError` where this process has the directory open already, `FormatError` for
-    a data file of another format, `CorruptionError` for a damaged one or, read-only, for one without the
-    tables, `DiskFullError`, and `ConfigurationError` for anything else that keeps it shut. A missing or empty
-    data file is a new, empty one.
+    a data file of another format, `CorruptionError` for a damaged one or one that lacks a table,
+    `DiskFullError`, and `ConfigurationError` for anything else that keeps it shut. A missing or empty data
+    file is a new, empty one.
     """
 
     def __init__(
@@ -110,7 +117,7 @@ class Environment:
         `size` in bytes is about what it will write; it helps to tell a full disk from a broken one. Raises
         `DiskFullError` (nothing was stored, try again), `ReadOnlyError` (whether it was stored is unknown,
         the environment takes no more writes), `CorruptionError`, and `ClosedError` or `ForkedError` if the
-        environment was closed or the process forked in the meantime (nothing was stored).
+        block closed the environment or forked (nothing was stored).
         """
         who = self._enter()
         try:
@@ -126,7 +133,7 @@ class Environment:
 
         `parent` must not be used before the block ends. Raises what `write` raises.
         """
-        self.check()
+        self.check_owner()
         with self._transaction(parent, 0) as transaction:
             yield transaction
 
@@ -163,8 +170,7 @@ class Environment:
         return (self.directory / DATA_FILE).stat().st_blocks * 512
 
     def copy(self, destination: Path) -> Path:
-        """A compacting, consistent copy of the data file in `destination`, an existing folder, synced; its
-        path.
+        """A compacting, consistent, synced copy of the data file in the folder `destination`; its path.
 
         Raises `ArgumentError` if there is no such folder or it holds a data file already, `DiskFullError` if
         the copy does not fit, `ConfigurationError` if it cannot be written for another reason, and
@@ -200,11 +206,10 @@ class Environment:
                 shutil.rmtree(aside, ignore_errors=True)
 
     def close(self) -> None:
-        """Wait for running transactions and close. In a forked child it does nothing: the file is the
-        parent's.
+        """Let the running transactions of other threads end, and close; again is harmless.
 
-        A transaction of the calling thread itself is not waited for: a read ends, a write fails with
-        `ClosedError`.
+        A write that the calling thread itself is in fails with `ClosedError`. In a forked child nothing
+        happens: the file is the parent's.
         """
         if self._closed or self._forked:
             return
@@ -242,12 +247,21 @@ class Environment:
         wait with the GIL held, and so for ever, while a thread of this process writes."""
         if self._read_only:
             for name in self._names:
-                self.tables[name] = self._env.open_db(name.encode(), create=False)
+                self._open_table(name, None, create=False)
             return
         with self._env.begin(write=True) as transaction:
             self._restore_length()
+            fresh = not self._env.stat()["entries"]
             for name in self._names:
-                self.tables[name] = self._env.open_db(name.encode(), txn=transaction)
+                self._open_table(name, transaction, create=fresh)
+
+    def _open_table(self, name: str, transaction: lmdb.Transaction[bytes] | None, *, create: bool) -> None:
+        try:
+            self.tables[name] = self._env.open_db(name.encode(), txn=transaction, create=create)
+        except lmdb.NotFoundError as error:
+            raise CorruptionError(
+                f"the database {self.directory} has lost its table {name!r}", subject=str(self.directory)
+            ) from error
 
     def _restore_length(self) -> None:
         """Fill up a data file that is shorter than its meta page says.
@@ -278,9 +292,9 @@ class Environment:
             transaction = self._env.begin(write=True, parent=parent)
             try:
                 yield transaction
-                # py-lmdb's own `with` commits in a forked child, and ends in silence, with nothing stored, if
-                # the environment was closed in its block.
-                self.check()
+                # py-lmdb's own `with` would commit in a forked child too, and end in silence, with nothing
+                # stored, if this thread closed the environment: `commit` says so.
+                self.check_owner()
             except BaseException:
                 if not self._forked:
                     transaction.abort()
@@ -298,30 +312,18 @@ class Environment:
         return self._generation != _generation
 
     def _copy(self, destination: Path) -> Path:
-        target = destination / DATA_FILE
-        if not destination.is_dir() or target.exists():
-            raise ArgumentError(
-                f"a copy goes into an existing folder without a {DATA_FILE}, {destination} is none",
-                subject="destination",
-            )
         try:
-            self._env.copy(str(destination), compact=True)
-            for path in (target, destination):  # LMDB itself never syncs a copy
-                _sync(path)
-        except (lmdb.Error, OSError) as error:
-            target.unlink(missing_ok=True)
-            if isinstance(error, faults.DAMAGE):
-                self.condemn(str(error))
-            raise faults.copying_error(self.directory, destination, error) from error
-        return target
+            return compacted_copy(self._env, self.directory / DATA_FILE, destination)
+        except CorruptionError as error:
+            self.condemn(str(error))
+            raise
 
     def _exchange(self, copy: Path) -> None:
-        """Close the file, put `copy` in its place and open that; on failure the old one, if it still
-        opens."""
+        """Close the file, put `copy` in its place and open that; if that fails, the old one again."""
         self._env.close()
         try:
             copy.replace(self.directory / DATA_FILE)
-            _sync(self.directory)
+            sync(self.directory)
         except OSError as error:
             raise faults.copying_error(self.directory, self.directory, error) from error
         finally:
@@ -332,16 +334,19 @@ class Environment:
                 raise
 
     def _fault_of(self, error: lmdb.Error, *, committing: bool = False, size: int = 0) -> QStoreError | None:
-        """What to raise for `error`, after refusing later writes if it takes that; None for a mistaken
-        call."""
-        if self._closed:
+        """What to raise for `error`, having refused later writes if need be; None for a mistaken call."""
+        if self._closed and not faults.code_of(error):
             return self._closed_error()
-        if isinstance(error, faults.DAMAGE):
-            self.condemn(str(error))
-            return faults.damaged(self.directory, error)
         if isinstance(error, lmdb.ReadersFullError):
             return faults.too_many_readers(self.directory)
-        panics = isinstance(error, lmdb.PanicError) or (committing and self._panics())
+        # After a failure inside it a transaction calls itself bad at every turn, and a failed commit does not
+        # say whether LMDB gave up: a fresh look tells.
+        look = self._probe() if committing or isinstance(error, lmdb.BadTxnError) else None
+        damage = error if isinstance(error, faults.DAMAGE) else look
+        if isinstance(damage, (*faults.DAMAGE, lmdb.BadTxnError)):
+            self.condemn(str(damage))
+            return faults.damaged(self.directory, damage)
+        panics = isinstance(error, lmdb.PanicError) or isinstance(look, lmdb.PanicError)
         fatal = panics or faults.is_fatal(error, committing=committing)
         if not panics and (faults.is_full(error) or (fatal and faults.no_room(self.directory, size))):
             return faults.full(self.directory, error)
@@ -350,22 +355,16 @@ class Environment:
             return faults.became_read_only(self.directory, error)
         return None
 
-    def _panics(self) -> bool:
-        """Whether LMDB gave the environment up, as it does if the meta page itself could not be written (a
-        copy-on-write file system needs space even for that)."""
+    def _probe(self) -> lmdb.Error | None:
+        """What a fresh read of every table meets. LMDB refuses it with `PanicError` after its meta page could
+        not be written (a copy-on-write file system needs space even for that)."""
         try:
-            self._env.begin().abort()
+            with self._env.begin() as transaction:
+                for table in self.tables.values():
+                    transaction.get(b"\x00", None, table)
         except lmdb.Error as error:
-            return isinstance(error, lmdb.PanicError)
-        return False
+            return error
+        return None
 
     def _closed_error(self) -> ClosedError:
         return ClosedError(f"the database {self.directory} is closed", subject=str(self.directory))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

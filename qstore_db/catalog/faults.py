@@ -20,7 +20,8 @@ from qstore_db.errors import (
     UnavailableError,
 )
 
-DAMAGE = (lmdb.CorruptedError, lmdb.PageNotFoundError)
+DAMAGE = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.BadDbiError, lmdb.IncompatibleError)
+"""How a page that makes no sense shows; the last two, where it describes a table."""
 _FOREIGN = (lmdb.InvalidError, lmdb.VersionMismatchError)
 _BROKEN_DISK = (errno.EIO, errno.EROFS)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -29,7 +30,7 @@ _PROBE_BYTES = 1 << 20
 
 def is_full(error: lmdb.Error | OSError) -> bool:
     """Whether the disk, the quota or LMDB's own map is exhausted."""
-    return isinstance(error, lmdb.MapFullError) or _code(error) in _NO_SPACE
+    return isinstance(error, lmdb.MapFullError) or code_of(error) in _NO_SPACE
 
 
 def no_room(directory: Path, size: int) -> bool:
@@ -63,12 +64,12 @@ def opening_error(directory: Path, error: lmdb.Error | OSError) -> QStoreError:
             f"{error}",
             subject=subject,
         )
-    if isinstance(error, (*DAMAGE, lmdb.NotFoundError)):
+    if isinstance(error, DAMAGE):
         return damaged(directory, error)
     if is_full(error):
         return DiskFullError(f"no space left to open {directory}", subject=subject)
     remedy = ""
-    if _code(error) == errno.ENOMEM:
+    if code_of(error) == errno.ENOMEM:
         remedy = "; it maps 1 TiB of address space: lift the limit (ulimit -v)"
     return ConfigurationError(f"cannot open {directory}: {error}{remedy}", subject=subject)
 
@@ -103,7 +104,7 @@ def full(directory: Path, error: lmdb.Error) -> DiskFullError:
 
 def is_fatal(error: lmdb.Error, *, committing: bool) -> bool:
     """Whether it is no longer known what is on disk: any system error of a commit, or a disk that fails."""
-    code = _code(error)
+    code = code_of(error)
     return code in _BROKEN_DISK or (committing and code > 0)
 
 
@@ -116,6 +117,6 @@ def became_read_only(directory: Path, error: lmdb.Error) -> ReadOnlyError:
     )
 
 
-def _code(error: lmdb.Error | OSError) -> int:
-    """The errno, or LMDB's own negative code, or 0."""
-    return (error.code if isinstance(error, lmdb.Error) else error.errno) or 0
+def code_of(error: lmdb.Error | OSError) -> int:
+    """The errno, LMDB's own negative code, or 0: the Python binding's own errors, as for closed handles."""
+    return error.errno or 0 if isinstance(error, OSError) else getattr(error, "code", 0)

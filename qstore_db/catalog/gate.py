@@ -14,21 +14,22 @@ class Gate:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._inside: dict[int, int] = {}  # how often each thread has entered
         self._alone = False
 
     def enter(self) -> int:
         """Wait while someone is alone; what to give to `leave`, in whichever thread."""
         me = threading.get_ident()
-        with self._changed:
+        with self._lock:
             if self._alone and me not in self._inside:
                 self._changed.wait_for(lambda: not self._alone)
             self._inside[me] = self._inside.get(me, 0) + 1
         return me
 
     def leave(self, who: int) -> None:
-        with self._changed:
+        with self._lock:
             self._inside[who] -= 1
             if not self._inside[who]:
                 del self._inside[who]
@@ -39,13 +40,13 @@ class Gate:
     def alone(self) -> Iterator[None]:
         """Nobody else is inside for the length of the block."""
         me = threading.get_ident()
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: not self._alone)
             self._alone = True
             self._changed.wait_for(lambda: self._inside.keys() <= {me})
         try:
             yield
         finally:
-            with self._changed:
+            with self._lock:
                 self._alone = False
                 self._changed.notify_all()
