@@ -15,7 +15,7 @@ from pathlib import Path
 from qstore_db.errors import ConfigurationError, DatabaseLockedError
 
 LOCK_FILE = "LOCK"
-_NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs"})
+NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs"})
 
 
 class DirectoryLock:
@@ -82,8 +82,8 @@ os.register_at_fork(after_in_child=_forget_in_child)
 
 
 def _refuse_network(directory: Path) -> None:
-    kind = _filesystem(directory)
-    if kind in _NETWORK:
+    kind = file_system(directory)
+    if kind in NETWORK_FILE_SYSTEMS:
         raise ConfigurationError(
             f"{directory} is on a network file system ({kind}), whose locks and syncs cannot be relied on; "
             "use a local disk",
@@ -91,7 +91,7 @@ def _refuse_network(directory: Path) -> None:
         )
 
 
-def _filesystem(directory: Path) -> str:
+def file_system(directory: Path) -> str:
     """The type of the file system that holds a directory, "" where it cannot be told."""
     try:
         lines = Path("/proc/self/mounts").read_text().splitlines()
