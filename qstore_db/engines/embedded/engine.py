@@ -17,7 +17,7 @@ from qstore_db.catalog.base import ABSENT, CatalogDelete, CatalogPut
 from qstore_db.catalog.environment import Environment
 from qstore_db.catalog.lmdb import LmdbCatalog
 from qstore_db.engines.base import Capabilities, CollectionSpec, IndexKind, StorageKind, Write
-from qstore_db.engines.embedded import layout, verify
+from qstore_db.engines.embedded import files, layout, verify
 from qstore_db.engines.embedded.builder import MAX_UNBUILT, Builder, unbuilt_segments
 from qstore_db.engines.embedded.chores import Chores
 from qstore_db.engines.embedded.collection import Change, Collection
@@ -75,10 +75,11 @@ class EmbeddedEngine:
         self.directory = directory
         self._clock = clock
         self._closed = False
-        for folder in (directory, directory / RECORDS_FOLDER, directory / INDEX_FOLDER):
-            folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as undo:
-            self._lock = DirectoryLock(directory)
+            with files.room_in(directory):
+                for folder in (directory, directory / RECORDS_FOLDER, directory / INDEX_FOLDER):
+                    folder.mkdir(parents=True, exist_ok=True)
+                self._lock = DirectoryLock(directory)
             undo.callback(self._lock.release)
             self._environment = Environment(directory / RECORDS_FOLDER, tables=layout.TABLES, durable=durable)
             undo.callback(self._environment.close)
@@ -90,16 +91,18 @@ class EmbeddedEngine:
             self._changing = threading.Lock()
             self.recoveries: dict[str, Recovery] = {}
             self._load_collections()
+            self._group = Group(self._sequence)
+            self._verification = self._begin_session()
+            self._writer = Writer(self._environment, self, self._backlog_delay)
+            undo.callback(self._writer.close)
+            self._builder = Builder(
+                lambda: list(self._collections.values()),
+                self.index_files,
+                build_threads or max(1, (os.cpu_count() or 1) // 2),
+            )
+            undo.callback(self._builder.close)
+            self._chores = Chores(self, self._store, self._writer, self._builder, clock)
             undo.pop_all()
-        self._group = Group(self._sequence)
-        self._verification = self._begin_session()
-        self._writer = Writer(self._environment, self, self._backlog_delay)
-        self._builder = Builder(
-            lambda: list(self._collections.values()),
-            self.index_files,
-            build_threads or max(1, (os.cpu_count() or 1) // 2),
-        )
-        self._chores = Chores(self, self._store, self._writer, self._builder, clock)
         self._janitor = Janitor(self._chores.all())
         self._builder.wake()
         if self._verification == "running":
