@@ -21,6 +21,7 @@ from qstore_db.engines.embedded import files, layout, verify
 from qstore_db.engines.embedded.builder import MAX_UNBUILT, Builder, unbuilt_segments
 from qstore_db.engines.embedded.chores import Chores
 from qstore_db.engines.embedded.collection import Change, Collection
+from qstore_db.engines.embedded.format import check_format, check_records
 from qstore_db.engines.embedded.janitor import Janitor
 from qstore_db.engines.embedded.ownership import DirectoryLock
 from qstore_db.engines.embedded.persist import IndexFiles
@@ -37,7 +38,6 @@ from qstore_db.errors import (
     CollectionNotFoundError,
     CorruptionError,
     DiskFullError,
-    FormatError,
     QStoreError,
     VersionConflictError,
     WaitTimeoutError,
@@ -81,11 +81,12 @@ class EmbeddedEngine:
                     folder.mkdir(parents=True, exist_ok=True)
                 self._lock = DirectoryLock(directory)
             undo.callback(self._lock.release)
+            check_records(directory, directory / RECORDS_FOLDER)
             self._environment = Environment(directory / RECORDS_FOLDER, tables=layout.TABLES, durable=durable)
             undo.callback(self._environment.close)
             self._store = Store(self._environment)
             self.catalog = LmdbCatalog(self._environment)
-            self._check_format()
+            check_format(directory, self._store)
             self._sequence = self._store.meta("sequence") or 0
             self._collections: dict[str, Collection] = {}
             self._changing = threading.Lock()
@@ -323,23 +324,6 @@ class EmbeddedEngine:
             default=0,
         )
         return 0.05 * (backlog - MAX_UNBUILT) if backlog > MAX_UNBUILT else 0.0
-
-    def _check_format(self) -> None:
-        found = self._store.meta("format")
-        if found is None:
-            with self._environment.write() as transaction:
-                self._store.put_meta(transaction, "format", layout.FORMAT)
-            return
-        if found != layout.FORMAT:
-            raise FormatError(
-                f"{self.directory} has format {found}, this release reads format {layout.FORMAT}; "
-                + (
-                    "install a newer release"
-                    if found > layout.FORMAT
-                    else "export it with the release that wrote it"
-                ),
-                subject=str(self.directory),
-            )
 
     def _load_collections(self) -> None:
         for entry in self.catalog.scan(_COLLECTION_PREFIX):

@@ -1,0 +1,47 @@
+"""Which format a directory has, and whether its records are still there.
+
+The number stands in the database itself; a marker file beside it says that there was one. A lost data file would
+otherwise look like a new, empty database.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qstore_db.catalog.environment import DATA_FILE
+from qstore_db.engines.embedded import files
+from qstore_db.engines.embedded.layout import FORMAT
+from qstore_db.engines.embedded.store import Store
+from qstore_db.errors import CorruptionError, FormatError
+
+MARKER = "FORMAT"
+
+
+def check_records(directory: Path, records: Path) -> None:
+    """Raises CorruptionError where the directory held a database whose data file is gone or empty."""
+    data = records / DATA_FILE
+    if (directory / MARKER).exists() and (not data.exists() or data.stat().st_size == 0):
+        raise CorruptionError(
+            f"{data} is {'empty' if data.exists() else 'missing'}, though {directory} holds a database; "
+            "restore it from a backup",
+            subject=str(data),
+        )
+
+
+def check_format(directory: Path, store: Store) -> None:
+    """Give a new database its format number and marker. Raises FormatError for a number other than ours."""
+    found = store.meta("format")
+    if found is None:
+        with store.environment.write() as transaction:
+            store.put_meta(transaction, "format", FORMAT)
+    elif found != FORMAT:
+        remedy = "install a newer release" if found > FORMAT else "export it with the release that wrote it"
+        raise FormatError(
+            f"{directory} has format {found}, this release reads format {FORMAT}; {remedy}",
+            subject=str(directory),
+        )
+    marker = directory / MARKER
+    if not marker.exists():
+        marker.write_text(f"qstore-db database, format {FORMAT}\n")
+        files.sync_file(marker)
+        files.sync_directory(directory)
