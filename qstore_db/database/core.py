@@ -90,7 +90,10 @@ class Core:
     def stats(self) -> dict[str, Any]:
         statistics = self.engine.statistics()
         for name, collection in statistics["collections"].items():
+            spec, recovery = self.engine.view(name).spec, self.engine.recoveries.get(name)
             collection["scale"] = self.scales.of(self.engine.view(name)).as_data()
+            collection["spec"] = {**asdict(spec), "metric": spec.metric.value}
+            collection["recovery"] = None if recovery is None else asdict(recovery)
         return {"directory": str(self.directory), **statistics}
 
     def verify(self) -> dict[str, Any]:
