@@ -37,7 +37,7 @@ class Core:
             )
         if config.engine != "embedded":
             raise ConfigurationError(
-                f"engine={config.engine!r} is not part of this release; set engine='embedded'",
+                f"engine={str(config.engine)!r} is not part of this release; set engine='embedded'",
                 subject="engine",
             )
         # Not before a database is opened: the engine loads LMDB and FAISS.

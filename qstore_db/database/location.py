@@ -19,6 +19,8 @@ def config_for(where: str | Path, token: str | None, tls: Any, config: dict[str,
         raise ConfigurationError(
             "connect takes the directory as its first argument, not as path=", subject="path"
         )
+    if not isinstance(where, (str, os.PathLike)):
+        raise ConfigurationError(f"where={where!r} must be a string or a path", subject="where")
     if isinstance(where, str) and where.startswith(_SCHEME):
         raise ConfigurationError(
             f"{where!r} names a server, and this release has none; open the directory itself", subject="where"
@@ -29,5 +31,5 @@ def config_for(where: str | Path, token: str | None, tls: Any, config: dict[str,
                 f"{name} belongs to a server; {os.fspath(where)!r} is opened in-process", subject=name
             )
     if isinstance(where, str) and where == MEMORY:
-        return DatabaseConfig(**config)
+        return DatabaseConfig(**{"engine": "embedded", **config})
     return DatabaseConfig(path=where, **config)
