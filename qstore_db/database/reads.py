@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -226,9 +227,10 @@ class Reads:
 
 def _position(cursor: str | None) -> int:
     """The row after which a scroll goes on."""
-    try:
-        return 0 if cursor is None else int(cursor, 16)
-    except (TypeError, ValueError):
+    if cursor is None:
+        return 0
+    if not isinstance(cursor, str) or not re.fullmatch("[0-9a-f]{1,16}", cursor):
         raise ArgumentError(
             f"cursor={cursor!r} is none that scroll gave; pass Page.cursor unchanged", subject="cursor"
-        ) from None
+        )
+    return int(cursor, 16)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -58,7 +59,7 @@ class Columns:
     vectors: ArrayLike | None
     contexts: Sequence[Contexts] | None
     metadata: Sequence[Mapping[str, Any] | None] | None
-    expires_at: Sequence[float | None] | None
+    expires_at: Sequence[float | datetime | None] | None
 
 
 class Writes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
@@ -28,7 +29,7 @@ class AsyncWriting(AsyncEdge):
         metadata: Mapping[str, Any] | None = None,
         *,
         collection: str = "default",
-        expires_at: float | None = None,
+        expires_at: float | datetime | None = None,
     ) -> int:
         """Store a new record; its op sequence. Returns once it is durable and visible.
 
@@ -56,7 +57,7 @@ class AsyncWriting(AsyncEdge):
         metadata: Mapping[str, Any] | None = None,
         *,
         collection: str = "default",
-        expires_at: float | None = None,
+        expires_at: float | datetime | None = None,
     ) -> int:
         """Store a record, replacing the whole of one with the same id; its op sequence. Else as `insert`."""
         begin = self._core.writes.put(id, vector, contexts, metadata, expires_at, collection, exclusive=False)
@@ -72,7 +73,7 @@ class AsyncWriting(AsyncEdge):
         vectors: ArrayLike | None = None,
         contexts: Sequence[Contexts] | None = None,
         metadata: Sequence[Mapping[str, Any] | None] | None = None,
-        expires_at: Sequence[float | None] | None = None,
+        expires_at: Sequence[float | datetime | None] | None = None,
         collection: str = "default",
         progress: Progress = None,
     ) -> int:
@@ -105,7 +106,7 @@ class AsyncWriting(AsyncEdge):
         vectors: ArrayLike | None = None,
         contexts: Sequence[Contexts] | None = None,
         metadata: Sequence[Mapping[str, Any] | None] | None = None,
-        expires_at: Sequence[float | None] | None = None,
+        expires_at: Sequence[float | datetime | None] | None = None,
         collection: str = "default",
         progress: Progress = None,
     ) -> int:
