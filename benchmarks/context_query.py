@@ -28,7 +28,7 @@ METHODS = ("no context", "weight filter", "similarity x weight", "log-linear")
 
 def run(options: Options) -> Report:
     report = Report("context_query", QUESTION)
-    data = fashion_mnist(options, "cosine", options.pick(1_000, 100))
+    data = fashion_mnist(options, "cosine", options.pick(1_000, 40))
     report.settings = {
         "rows": len(data),
         "queries": len(data.queries),

@@ -45,7 +45,7 @@ def noisy_weights(labels: Integers, wrong: float) -> Weights:
 def _sparse(weights: Weights) -> Weights:
     """Weights below .01 dropped, the rest adding up to 1."""
     kept = np.where(weights >= _LEAST_WEIGHT, weights, 0.0)
-    return kept / kept.sum(axis=1, keepdims=True)
+    return np.asarray(kept / kept.sum(axis=1, keepdims=True))
 
 
 def as_contexts(weights: Weights, names: Sequence[str] = SUPERCLASSES) -> list[list[tuple[str, float]]]:

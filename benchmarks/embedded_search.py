@@ -42,11 +42,11 @@ _QDRANT_ROWS = 10_000
 
 def run(options: Options) -> Report:
     report = Report("embedded_search", QUESTION)
-    queries, rounds = options.pick(1_000, 100), options.pick(5, 1)
+    queries, rounds = options.pick(1_000, 20), options.pick(5, 1)
     sets = (
         fashion_mnist(options, "l2", queries),
-        text_like(options.pick(60_000, 3_000), queries),
-        uniform(options.pick(100_000, 3_000), queries),
+        text_like(options.pick(60_000, 2_500), queries),
+        uniform(options.pick(100_000, 2_500), queries),
     )
     report.settings = {
         "queries": queries,

@@ -51,11 +51,11 @@ def run(options: Options) -> Report:
     report = Report("filtered_search", QUESTION)
     rounds = options.pick(3, 1)
     report.settings = {"top_k": K, "rounds": rounds, "threads": threads(), "target_recall": TARGET}
-    images = fashion_mnist(options, "l2", options.pick(6_000, 300))
-    vectors = clustered(options.pick(1_000_000, 6_000), options.pick(2_000, 300))
+    images = fashion_mnist(options, "l2", options.pick(6_000, 150))
+    vectors = clustered(options.pick(1_000_000, 3_000), options.pick(2_000, 150))
     lowest = min(
-        _measure(report, images, 2, options.pick(900, 60), options.scratch / "images", rounds),
-        _measure(report, vectors, 20, options.pick(300, 60), options.scratch / "vectors", rounds),
+        _measure(report, images, 2, options.pick(900, 20), options.scratch / "images", rounds),
+        _measure(report, vectors, 20, options.pick(300, 20), options.scratch / "vectors", rounds),
     )
     report.figure("least recall@10 of all cells", f"{lowest:.4f}", Gate(lowest, TARGET))
     return report

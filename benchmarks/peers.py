@@ -11,13 +11,15 @@ import logging
 import os
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-import faiss
 import numpy as np
 
 from benchmarks.data import Floats, Integers, Truth, VectorSet, unit
+
+faiss = import_module("faiss")  # its stubs lack half of what it has
 
 K = 10
 BATCH = 100
@@ -42,7 +44,7 @@ class Peer(Protocol):
     note: str
     """How it was used, for the results."""
 
-    def __init__(self, data: VectorSet, scratch: Path) -> None: ...
+    def __init__(self, data: VectorSet, scratch: Path, /) -> None: ...
 
     def search(self, queries: Floats) -> Sequence[Integers]:
         """Positions of the 10 nearest of each of up to 100 queries."""
@@ -62,7 +64,7 @@ class Faiss:
     widths: Sequence[int] = EFS
     note = "IndexHNSWFlat, 32 links, efConstruction 200"
 
-    def __init__(self, data: VectorSet, _scratch: Path) -> None:
+    def __init__(self, data: VectorSet, _scratch: Path, /) -> None:
         self._prepare = unit if data.metric == "cosine" else np.ascontiguousarray
         self._index = faiss.IndexHNSWFlat(data.base.shape[1], 32)
         self._index.hnsw.efConstruction = 200
@@ -89,7 +91,7 @@ class FaissFlat:
     widths: Sequence[int] = ()
     note = "IndexFlatL2, exact"
 
-    def __init__(self, data: VectorSet, _scratch: Path) -> None:
+    def __init__(self, data: VectorSet, _scratch: Path, /) -> None:
         self._prepare = unit if data.metric == "cosine" else np.ascontiguousarray
         self._index = faiss.IndexFlatL2(data.base.shape[1])
         self._index.add(self._prepare(data.base))
@@ -112,9 +114,8 @@ class Hnswlib:
     widths: Sequence[int] = EFS
     note = "M 16, ef_construction 200"
 
-    def __init__(self, data: VectorSet, _scratch: Path) -> None:
-        import hnswlib
-
+    def __init__(self, data: VectorSet, _scratch: Path, /) -> None:
+        hnswlib = import_module("hnswlib")
         self._index = hnswlib.Index(space=data.metric, dim=data.base.shape[1])
         self._index.init_index(max_elements=len(data), M=16, ef_construction=200)
         self._index.add_items(data.base)
@@ -136,10 +137,8 @@ class LanceDb:
     widths: Sequence[int] = (128, 256, 512, 1024)
     note = "IVF_HNSW_SQ, refined from ten times as many, one query a call"
 
-    def __init__(self, data: VectorSet, scratch: Path) -> None:
-        import lancedb
-        import pyarrow as pa
-
+    def __init__(self, data: VectorSet, scratch: Path, /) -> None:
+        lancedb, pa = import_module("lancedb"), import_module("pyarrow")
         dimension = data.base.shape[1]
         vectors = pa.FixedSizeListArray.from_arrays(pa.array(data.base.reshape(-1)), dimension)
         table = pa.table({"position": pa.array(np.arange(len(data))), "vector": vectors})
@@ -173,12 +172,10 @@ class Chroma:
     widths: Sequence[int] = (100, 200, 400, 800)
     note = "embedded client on disk, its default graph, ef_search 100 or wider"
 
-    def __init__(self, data: VectorSet, scratch: Path) -> None:
-        import chromadb
-        from chromadb.config import Settings
-
+    def __init__(self, data: VectorSet, scratch: Path, /) -> None:
+        chromadb = import_module("chromadb")
         logging.getLogger("chromadb").setLevel(logging.ERROR)
-        settings = Settings(anonymized_telemetry=False)
+        settings = chromadb.Settings(anonymized_telemetry=False)
         self._client = chromadb.PersistentClient(str(scratch / "chroma"), settings)
         self._collection = self._client.create_collection(
             "vectors",
@@ -210,12 +207,12 @@ class Qdrant:
     widths: Sequence[int] = ()
     note = "local mode in memory, one query a call"
 
-    def __init__(self, data: VectorSet, _scratch: Path) -> None:
-        from qdrant_client import QdrantClient, models
-
+    def __init__(self, data: VectorSet, _scratch: Path, /) -> None:
+        qdrant = import_module("qdrant_client")
+        models = qdrant.models
         warnings.filterwarnings("ignore", category=UserWarning, module="qdrant_client")
         distance = models.Distance.EUCLID if data.metric == "l2" else models.Distance.COSINE
-        self._client = QdrantClient(":memory:")
+        self._client = qdrant.QdrantClient(":memory:")
         size = models.VectorParams(size=data.base.shape[1], distance=distance)
         self._client.create_collection("vectors", vectors_config=size)
         for start in range(0, len(data), 5_000):
