@@ -234,7 +234,9 @@ class Qdrant:
         self._client.close()
 
 
-MAKERS: tuple[type[Peer], ...] = (Faiss, FaissFlat, Hnswlib, LanceDb, Chroma, Qdrant)
+RAW: tuple[type[Peer], ...] = (Faiss, FaissFlat)
+"""What our own search is made of, without a database around it."""
+MAKERS: tuple[type[Peer], ...] = (*RAW, Hnswlib, LanceDb, Chroma, Qdrant)
 """In the order of the results."""
 
 

@@ -1,0 +1,89 @@
+"""Every benchmark program runs, and what it writes is complete. Nothing here judges a time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAMS = ("embedded_search", "filtered_search", "context_query", "tunnel", "ingest", "claims")
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that a quick run of all programs filled."""
+    out = tmp_path_factory.mktemp("results")
+    scratch = tmp_path_factory.mktemp("scratch")
+    ended = bench("--quick", "--out", str(out), "--scratch", str(scratch))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert list(scratch.iterdir()) == []
+    return out
+
+
+def read(results: Path, program: str) -> dict[str, Any]:
+    return json.loads((results / f"{program}.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_writes_figures_rows_and_the_machine_they_were_measured_on(
+    results: Path, program: str
+) -> None:
+    data = read(results, program)
+    assert data["program"] == program
+    assert data["figures"]
+    assert data["rows"]
+    assert data["settings"]["quick"] is True
+    assert data["environment"]["cpus"] >= 1
+    assert "numpy" in data["environment"]["packages"]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_draws_a_plot(results: Path, program: str) -> None:
+    assert (results / f"{program}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_peer_is_measured_or_named_as_skipped(results: Path) -> None:
+    data = read(results, "embedded_search")
+    told = {row["peer"] for row in data["rows"] if "peer" in row} | set(data["skipped"])
+    assert {
+        "faiss HNSW",
+        "faiss flat",
+        "hnswlib",
+        "lancedb",
+        "chromadb",
+        "qdrant-client local",
+    } <= told
+
+
+def test_context_queries_on_a_flat_index_equal_brute_force(results: Path) -> None:
+    checks = {row["check"]: row for row in read(results, "context_query")["rows"] if "check" in row}
+    assert checks["flat equals brute force, order included"]["share"] == 1.0
+
+
+def test_the_table_has_a_line_for_every_figure(results: Path) -> None:
+    printed = bench("--table", "--out", str(results)).stdout
+    for program in PROGRAMS:
+        for figure in read(results, program)["figures"]:
+            assert f"| `{program}` | {figure['what']} | {figure['shown']} |" in printed
+
+
+def test_all_claims_of_this_release_are_answered(results: Path) -> None:
+    printed = bench("--claims", "--out", str(results)).stdout
+    rows = [line.split(" | ") for line in printed.splitlines()[2:]]
+    assert [row[0].strip("| ") for row in rows] == ["C-01", "C-02", "C-03", "C-04", "C-05"]
+
+
+def test_an_unknown_program_is_refused_by_name() -> None:
+    ended = bench("no_such_program")
+    assert ended.returncode == 2
+    assert "no_such_program" in ended.stderr
