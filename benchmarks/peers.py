@@ -28,7 +28,8 @@ EFS = (
     *(160, 192, 256, 320, 384, 512, 768, 1024, 1536, 2048),
 )
 """Search widths that a graph is tried with."""
-_TOLERANCE = 0.001
+TOLERANCE = 0.001
+"""How far below a recall counts as reaching it."""
 
 
 class Peer(Protocol):
@@ -256,7 +257,7 @@ def tune(
     for width in peer.widths:
         peer.widen(width)
         reached = _recall(peer, queries, truth, true)
-        if reached >= target - _TOLERANCE:
+        if reached >= target - TOLERANCE:
             break
     return width, reached
 

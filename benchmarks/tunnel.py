@@ -137,6 +137,6 @@ def _latencies(db: QuantumDatabase, data: VectorSet, candidates: int, count: int
     out = np.empty(count)
     for i in range(count):
         started = time.perf_counter()
-        db.tunnel_search(data.queries[i], top_k=DEPTH, candidates=candidates, collection=data.name)
+        list(db.tunnel_search(data.queries[i], top_k=DEPTH, candidates=candidates, collection=data.name))
         out[i] = 1e3 * (time.perf_counter() - started)
     return out
