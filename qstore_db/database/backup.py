@@ -25,7 +25,7 @@ def backup(engine: EmbeddedEngine, destination: Path) -> Path:
     Raises ArgumentError if it exists, DiskFullError or ConfigurationError where it cannot be written.
     """
     from qstore_db.engines.embedded import files
-    from qstore_db.engines.embedded.engine import INDEX_FOLDER, RECORDS_FOLDER
+    from qstore_db.engines.embedded.layout import INDEX_FOLDER, RECORDS_FOLDER
 
     with _whole_or_absent(destination) as partial:
         (partial / RECORDS_FOLDER).mkdir()

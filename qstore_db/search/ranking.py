@@ -35,9 +35,10 @@ class ContextRanking:
 
     def context_term(self, p: Floats) -> Floats:
         """lambda log p, (m,); -inf where p is 0 (and lambda too: such a record is not in the context)."""
-        with np.errstate(divide="ignore"):
-            logs = np.log(p)
-        return np.where(p > 0.0, self.strength * logs, -np.inf)
+        term = np.full(len(p), -np.inf)
+        inside = p > 0.0
+        term[inside] = self.strength * np.log(p[inside])
+        return term
 
     def rank(self, hits: Hits, k: int) -> tuple[Hits, Ranked]:
         """The best k of `hits`, which may be in any order. Records outside the context are left out."""
