@@ -52,10 +52,10 @@ class Chores:
         self._clock = clock
         self.purged = store.meta("purged") or 0
         self._read = self.purged
-        self._saved: dict[int, tuple[float, int]] = {}
-        for collection in engine.live_collections():
-            manifests = engine.index_files(collection).manifests()
-            self._saved[collection.cid] = (0.0, manifests[0].sequence if manifests else 0)
+        self._saved = {
+            collection.cid: (0.0, engine.recoveries[collection.spec.name].from_sequence)
+            for collection in engine.live_collections()
+        }
 
     def all(self) -> Sequence[Callable[[], object]]:
         return (self.expire, self.purge, self.trim, self.erase_dropped, self.index_quiet, self.save_due)
@@ -83,15 +83,14 @@ class Chores:
 
     def purge(self, *, everything: bool = False) -> None:
         """Forget superseded rows that no held snapshot can still read."""
+        upto = self._engine.sequence  # before the horizons: what is written from now on may have none
+        horizons = self._engine.horizons()
         while True:
             drops: list[tuple[int, int]] = []
-            horizon: dict[int, int] = {c.cid: c.oldest_held() for c in self._engine.live_collections()}
             read = self._read
             blocked = False
             for op in self._store.oplog(self._read, 5 * PURGE_BATCH):
-                if op.sequence > self._engine.sequence or (
-                    op.superseded and op.sequence > horizon.get(op.cid, op.sequence)
-                ):
+                if op.sequence > upto or (op.superseded and op.sequence > horizons.get(op.cid, upto)):
                     blocked = True
                     break
                 if op.superseded:
@@ -109,7 +108,7 @@ class Chores:
 
     def trim(self) -> None:
         """Cut the oplog where neither an index, nor the purge, nor its retention needs it."""
-        needed = [self.purged]
+        needed = [self._read]  # nothing up to it is left to be purged
         for collection in self._engine.live_collections():
             manifests = self._engine.index_files(collection).manifests()
             if manifests:
@@ -135,15 +134,18 @@ class Chores:
                 self._engine.forget_dropped(cid)
 
     def index_quiet(self) -> None:
-        """Give a quiet collection's tail its graph, so that single queries stay fast after a bulk load."""
+        """Give a quiet collection's tail its graph, so that single queries stay fast after a bulk load, and
+        wake the builder where there is something to build."""
         from qstore_db.engines.embedded.engine import SEAL_ROWS
 
         for collection in self._engine.live_collections():
             quiet = time.monotonic() - collection.last_write > QUIET_SECONDS
             if quiet and collection.spec.index != "flat":
                 covered = sum(p.n for p in collection.current.parts if p.graph is not None)
-                if collection.seal(max(SEAL_ROWS, covered // 50)):
-                    self._builder.wake()
+                collection.seal(max(SEAL_ROWS, covered // 50))
+            # Deletes alone make work too. A build that failed is left to the builder's own patience.
+            if self._builder.fault is None and plan(collection.current.parts, collection.spec) is not None:
+                self._builder.wake()
 
     def save_due(self) -> None:
         for collection in self._engine.live_collections():
@@ -155,7 +157,7 @@ class Chores:
             )
             calm = plan(parts, collection.spec) is None
             rested = time.monotonic() - at > max(SAVE_SECONDS, unsaved / SAVE_BYTES_PER_SECOND)
-            if (unsaved or (behind and self._has_segments(collection))) and (calm or rested):
+            if (unsaved or (behind and (sequence or self._has_segments(collection)))) and (calm or rested):
                 self.save_index(collection)
 
     def save_all(self) -> None:

@@ -7,6 +7,7 @@ import weakref
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,13 +42,16 @@ class Collection:
     """`current` is replaced, never changed: readers take it without a lock. `_lock` orders the replacers,
     which are the writer (new rows) and the builder (better segments)."""
 
+    Readers: TypeAlias = "weakref.WeakSet[Snapshot]"
+    """Snapshots that somebody holds, the current one among them while the collection itself is held."""
+
     def __init__(self, store: Store, cid: int, spec: CollectionSpec, sequence: int) -> None:
         self._store = store
         self.cid = cid
         self._lock = threading.Lock()
         self._sealed: list[Part] = []
         self._tail = Part(Tail(spec.dimension), 0)
-        self._held: weakref.WeakSet[Snapshot] = weakref.WeakSet()
+        self.readers: Collection.Readers = weakref.WeakSet()
         self.spec = spec
         self.last_write = 0.0
         self.dropped = False
@@ -56,17 +60,13 @@ class Collection:
     def _snapshot(self, sequence: int) -> Snapshot:
         parts = [*self._sealed, self._tail] if self._tail.n else list(self._sealed)
         snapshot = Snapshot(self._store, self.cid, self.spec, sequence, tuple(parts))
-        self._held.add(snapshot)
+        self.readers.add(snapshot)
         return snapshot
 
     def oldest_held(self) -> int:
         """The lowest op sequence that somebody may still read."""
         with self._lock:
-            return min(snapshot.sequence for snapshot in self._held)
-
-    def held(self) -> int:
-        with self._lock:
-            return len(self._held)
+            return min(snapshot.sequence for snapshot in self.readers)
 
     def load(self, sealed: list[Part], sequence: int) -> None:
         """Start from segments of a snapshot."""

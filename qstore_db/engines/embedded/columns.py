@@ -121,11 +121,6 @@ class Column:
             self.codes[key] = code
         return code
 
-    @property
-    def ordered(self) -> bool:
-        """Whether order comparisons can be answered here: no string was kept as a digest."""
-        return not any(isinstance(text, bytes) for text in self.texts)
-
 
 class Columns:
     """All columns of one segment or tail."""
@@ -200,7 +195,13 @@ def text_key(text: str) -> Key:
 def merge(sources: Iterable[tuple[Columns, int, NDArray[np.int64] | None]]) -> Columns:
     """The columns of several sources laid end to end: (columns, rows known, kept positions or None for
     all)."""
+    sources = list(sources)
     merged = Columns()
+    known = dict.fromkeys(path for columns, _, _ in sources for path in list(columns.paths))
+    # A source that overflowed may hold any path it has no column for.
+    sure = [path for path in known if all(path in c.paths or not c.overflow for c, _, _ in sources)]
+    merged.overflow = any(columns.overflow for columns, _, _ in sources) or len(sure) > MAX_PATHS
+    merged.paths = {path: Column() for path in sure[:MAX_PATHS]}
     base = 0
     for columns, n, kept in sources:
         target: NDArray[np.int64] | None = None
@@ -209,13 +210,9 @@ def merge(sources: Iterable[tuple[Columns, int, NDArray[np.int64] | None]]) -> C
             target = np.full(n, -1, np.int64)
             target[kept] = np.arange(len(kept))
             size = len(kept)
-        merged.overflow |= columns.overflow
         for path, column in list(columns.paths.items()):
             if path not in merged.paths:
-                if len(merged.paths) >= MAX_PATHS:
-                    merged.overflow = True
-                    continue
-                merged.paths[path] = Column()
+                continue
             into = merged.paths[path]
             recode = np.array([_recode(into, text) for text in list(column.texts)], np.int32)
             for kind, entries in list(column.entries.items()):

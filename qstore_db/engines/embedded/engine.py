@@ -17,39 +17,39 @@ from qstore_db.catalog.base import ABSENT, CatalogDelete, CatalogPut
 from qstore_db.catalog.environment import Environment
 from qstore_db.catalog.lmdb import LmdbCatalog
 from qstore_db.engines.base import Capabilities, CollectionSpec, IndexKind, StorageKind, Write
-from qstore_db.engines.embedded import files, layout, verify
+from qstore_db.engines.embedded import files, layout
 from qstore_db.engines.embedded.builder import MAX_UNBUILT, Builder, unbuilt_segments
 from qstore_db.engines.embedded.chores import Chores
 from qstore_db.engines.embedded.collection import Change, Collection
 from qstore_db.engines.embedded.format import check_format, check_records
 from qstore_db.engines.embedded.janitor import Janitor
+from qstore_db.engines.embedded.layout import COLLECTION_PREFIX, INDEX_FOLDER, RECORDS_FOLDER
 from qstore_db.engines.embedded.ownership import DirectoryLock
 from qstore_db.engines.embedded.persist import IndexFiles
 from qstore_db.engines.embedded.recovery import Recovery, recover
 from qstore_db.engines.embedded.requests import Group, WriteBatch
-from qstore_db.engines.embedded.segment import Tail
-from qstore_db.engines.embedded.statistics import CollectionStatistics, EngineStatistics
+from qstore_db.engines.embedded.soundness import Soundness
+from qstore_db.engines.embedded.specs import spec_data, spec_of
+from qstore_db.engines.embedded.statistics import EngineStatistics, describe, disk_bytes
 from qstore_db.engines.embedded.store import Store
+from qstore_db.engines.embedded.verify import Report
 from qstore_db.engines.embedded.view import Snapshot
 from qstore_db.engines.embedded.writer import Ticket, Writer
 from qstore_db.errors import (
-    ClosedError,
     CollectionExistsError,
     CollectionNotFoundError,
-    CorruptionError,
-    DiskFullError,
     QStoreError,
+    UnavailableError,
     VersionConflictError,
     WaitTimeoutError,
 )
-from qstore_db.records import Metric, Record
+from qstore_db.records import Record
 
-RECORDS_FOLDER = "records"
-INDEX_FOLDER = "index"
 SEAL_ROWS = 2_048
 """A quiet tail of at least this many rows gets its graph early; fewer are cheap to search exactly."""
 _QUEUE_PATIENCE = 30.0
-_COLLECTION_PREFIX = "collection/"
+_LONGEST_DELAY = 1.0
+"""Seconds that a group commit is held back at most, so that writes go on even where no graph gets built."""
 _DROPPED_PREFIX = "dropped/"
 
 
@@ -88,26 +88,25 @@ class EmbeddedEngine:
             self.catalog = LmdbCatalog(self._environment)
             check_format(directory, self._store)
             self._sequence = self._store.meta("sequence") or 0
+            self._group = Group(self._sequence)
             self._collections: dict[str, Collection] = {}
+            self._leaving: dict[int, Collection.Readers] = {}
             self._changing = threading.Lock()
             self.recoveries: dict[str, Recovery] = {}
             self._load_collections()
-            self._group = Group(self._sequence)
-            self._verification = self._begin_session()
             self._writer = Writer(self._environment, self, self._backlog_delay)
             undo.callback(self._writer.close)
             self._builder = Builder(
-                lambda: list(self._collections.values()),
-                self.index_files,
-                build_threads or max(1, (os.cpu_count() or 1) // 2),
+                self.live_collections, build_threads or max(1, (os.cpu_count() or 1) // 2)
             )
             undo.callback(self._builder.close)
             self._chores = Chores(self, self._store, self._writer, self._builder, clock)
+            self._janitor = Janitor(self._chores.all())
+            undo.callback(self._janitor.close)
+            self._soundness = Soundness(self._store, self.catalog)
+            self._soundness.begin(self._sequence)
             undo.pop_all()
-        self._janitor = Janitor(self._chores.all())
         self._builder.wake()
-        if self._verification == "running":
-            threading.Thread(target=self._verify_after_crash, name="qstore-verify", daemon=True).start()
 
     # Collections
 
@@ -117,7 +116,7 @@ class EmbeddedEngine:
             if spec.name in self._collections:
                 raise CollectionExistsError(f"collection {spec.name!r} already exists", subject=spec.name)
             cid = self.catalog.sequence("collection")
-            self.catalog.put(_COLLECTION_PREFIX + spec.name, _spec_data(cid, spec), if_version=ABSENT)
+            self.catalog.put(COLLECTION_PREFIX + spec.name, spec_data(cid, spec), if_version=ABSENT)
             self._collections[spec.name] = Collection(self._store, cid, spec, self._sequence)
 
     def rename_collection(self, old: str, new: str) -> None:
@@ -127,30 +126,36 @@ class EmbeddedEngine:
             try:
                 self.catalog.apply(
                     [
-                        CatalogDelete(_COLLECTION_PREFIX + old),
+                        CatalogDelete(COLLECTION_PREFIX + old),
                         CatalogPut(
-                            _COLLECTION_PREFIX + new, _spec_data(collection.cid, spec), if_version=ABSENT
+                            COLLECTION_PREFIX + new, spec_data(collection.cid, spec), if_version=ABSENT
                         ),
                     ]
                 )
             except VersionConflictError:
                 raise CollectionExistsError(f"collection {new!r} already exists", subject=new) from None
             collection.respecify(spec)
-            del self._collections[old]
-            self._collections[new] = collection
+            # In one step: whoever goes through the collections meanwhile must meet this one.
+            self._collections = {spec.name if c is collection else n: c for n, c in self._collections.items()}
 
     def drop_collection(self, name: str) -> None:
-        """The collection is gone at once; its space is given back in the background, also across a
-        restart."""
+        """The collection is gone at once; its space is given back in the background, also across a restart,
+        once the views and results that were taken before are gone too."""
         with self._changing:
             collection = self.collection(name)
-            collection.dropped = True
-            self.catalog.apply(
-                [
-                    CatalogDelete(_COLLECTION_PREFIX + name),
-                    CatalogPut(f"{_DROPPED_PREFIX}{collection.cid}", collection.cid),
-                ]
-            )
+            collection.dropped = True  # first, so that no write follows into what is being erased
+            self._leaving[collection.cid] = collection.readers
+            try:
+                self.catalog.apply(
+                    [
+                        CatalogDelete(COLLECTION_PREFIX + name),
+                        CatalogPut(f"{_DROPPED_PREFIX}{collection.cid}", collection.cid),
+                    ]
+                )
+            except BaseException:
+                collection.dropped = False
+                del self._leaving[collection.cid]
+                raise
             del self._collections[name]
 
     def reindex(self, name: str, *, index: IndexKind, storage: StorageKind) -> None:
@@ -158,7 +163,7 @@ class EmbeddedEngine:
         with self._changing:
             collection = self.collection(name)
             spec = replace(collection.spec, index=index, storage=storage)
-            self.catalog.put(_COLLECTION_PREFIX + name, _spec_data(collection.cid, spec))
+            self.catalog.put(COLLECTION_PREFIX + name, spec_data(collection.cid, spec))
             collection.respecify(spec)
         self._builder.wake()
 
@@ -188,7 +193,8 @@ class EmbeddedEngine:
         return self._writer.submit(batch, patience)
 
     def fetch(self, collection: str, ids: Sequence[str], now: float) -> list[Record | None]:
-        return self._store.fetch(self.collection(collection).cid, ids, now)
+        reader = self.collection(collection)  # held, so that a drop meanwhile erases nothing yet
+        return self._store.fetch(reader.cid, ids, now)
 
     def view(self, collection: str) -> Snapshot:
         return self.collection(collection).current
@@ -196,7 +202,10 @@ class EmbeddedEngine:
     # Upkeep
 
     def wait_indexed(self, timeout: float | None = None) -> None:
-        """Block until every full segment, and every tail worth it, has its graph. Raises WaitTimeoutError."""
+        """Block until every full segment, and every tail worth it, has its graph.
+
+        Raises WaitTimeoutError, UnavailableError if building failed, ClosedError if the engine is closed meanwhile.
+        """
         self._environment.check()
         for collection in list(self._collections.values()):
             if collection.spec.index != "flat":
@@ -205,14 +214,20 @@ class EmbeddedEngine:
             raise WaitTimeoutError(
                 f"the index was not complete after {timeout} s; it goes on in the background"
             )
+        self._environment.check()
+        if self._builder.fault is not None:
+            raise UnavailableError(
+                f"the index could not be built ({self._builder.fault}); searches stay exact meanwhile"
+            )
 
     def snapshot(self) -> int:
         """Write the index to disk now; the op sequence it covers. Happens by itself in the background too."""
         self._environment.check()
         with self._janitor.paused():
-            for collection in list(self._collections.values()):
+            sequence = self._sequence
+            for collection in self.live_collections():
                 self._chores.save_index(collection)
-        return self._sequence
+        return sequence
 
     def compact(self) -> int:
         """Give free space back to the file system; the bytes given back. Reads and writes wait meanwhile."""
@@ -237,22 +252,34 @@ class EmbeddedEngine:
         return list(self._collections.values())
 
     def dropped(self) -> list[int]:
-        """Collections whose space is still to be given back."""
-        return [entry.value for entry in self.catalog.scan(_DROPPED_PREFIX)]
+        """Collections whose space can be given back: nobody reads them any more."""
+        cids = [entry.value for entry in self.catalog.scan(_DROPPED_PREFIX)]
+        return [cid for cid in cids if not self._leaving.get(cid)]
+
+    def horizons(self) -> dict[int, int]:
+        """By collection, the lowest op sequence that somebody may still read."""
+        live = {collection.cid: collection.oldest_held() for collection in self.live_collections()}
+        leaving = {
+            cid: min((reader.sequence for reader in readers), default=self._sequence)
+            for cid, readers in list(self._leaving.items())
+        }
+        return leaving | live
 
     def forget_dropped(self, cid: int) -> None:
         IndexFiles(self.directory / INDEX_FOLDER, self.catalog, cid).forget()
         self.catalog.delete(f"{_DROPPED_PREFIX}{cid}")
+        self._leaving.pop(cid, None)
 
     @property
     def sequence(self) -> int:
         """The last op that is committed and visible."""
         return self._sequence
 
-    def verify(self) -> verify.Report:
+    def verify(self) -> Report:
         """Check every record, entry and index file against its checksum; writes go on meanwhile."""
         with self._janitor.paused():
-            return verify.check_engine(self._store, self.catalog, self._index_folders())
+            indexes = [self.index_files(collection) for collection in self.live_collections()]
+            return self._soundness.check(indexes)
 
     def statistics(self) -> dict[str, Any]:
         return asdict(
@@ -263,12 +290,15 @@ class EmbeddedEngine:
                 queued_requests=self._writer.queued(),
                 slowed_seconds=self._writer.slowed_seconds,
                 purged_sequence=self._chores.purged,
-                disk_bytes=sum(f.stat().st_blocks * 512 for f in self.directory.rglob("*") if f.is_file()),
+                disk_bytes=disk_bytes(self.directory),
                 read_only=self._environment.fault,
                 builder_fault=self._builder.fault,
                 janitor_fault=self._janitor.fault,
-                verification=self._verification,
-                collections={name: self._describe(c) for name, c in sorted(self._collections.items())},
+                verification=self._soundness.verdict,
+                collections={
+                    name: describe(c, self._chores.indexed(c))
+                    for name, c in sorted(self._collections.items())
+                },
             )
         )
 
@@ -278,14 +308,14 @@ class EmbeddedEngine:
             return
         self._environment.check_owner()
         self._closed = True
+        self._soundness.stop()
         self._writer.close()
         self._builder.close()
         self._janitor.close()
         # The index is derived and the clean mark only saves a check: failing to write them loses nothing.
         with contextlib.suppress(QStoreError, OSError):
             self._chores.save_all()
-            with self._environment.write() as transaction:
-                self._store.put_meta(transaction, "clean", self._sequence)
+            self._soundness.end(self._sequence)
         self._environment.close()
         self._lock.release()
 
@@ -293,6 +323,9 @@ class EmbeddedEngine:
 
     def current_group(self) -> Group:
         return self._group
+
+    def mark(self) -> Callable[[], None]:
+        return self._group.mark()
 
     def seal(self, transaction: lmdb.Transaction[bytes]) -> None:
         for cid, total in self._group.totals.items():
@@ -320,90 +353,16 @@ class EmbeddedEngine:
 
     def _backlog_delay(self) -> float:
         backlog = max(
-            (unbuilt_segments(c.current.parts) for c in self._collections.values() if c.spec.index != "flat"),
+            (unbuilt_segments(c.current.parts, c.spec) for c in self.live_collections()),
             default=0,
         )
-        return 0.05 * (backlog - MAX_UNBUILT) if backlog > MAX_UNBUILT else 0.0
+        return min(0.05 * max(backlog - MAX_UNBUILT, 0), _LONGEST_DELAY)
 
     def _load_collections(self) -> None:
-        for entry in self.catalog.scan(_COLLECTION_PREFIX):
-            spec = _spec_of(entry.key.removeprefix(_COLLECTION_PREFIX), entry.value)
+        for entry in self.catalog.scan(COLLECTION_PREFIX):
+            spec = spec_of(entry.key.removeprefix(COLLECTION_PREFIX), entry.value)
             collection = Collection(self._store, entry.value["cid"], spec, self._sequence)
             self.recoveries[spec.name] = recover(
                 self._store, collection, self.index_files(collection), self._sequence
             )
             self._collections[spec.name] = collection
-
-    def _begin_session(self) -> str:
-        """Take the clean mark away, so that a crash is noticed next time; whether one happened before."""
-        clean = self._store.meta("clean")
-        if clean is not None:
-            # Reading needs no room on the disk. A mark that stays is only believed until the next record.
-            with contextlib.suppress(DiskFullError), self._environment.write() as transaction:
-                self._store.drop_meta(transaction, "clean")
-        return "not needed" if self._sequence in (clean, 0) else "running"
-
-    def _verify_after_crash(self) -> None:
-        try:
-            report = verify.check_engine(self._store, self.catalog, self._index_folders(), pace=True)
-        except ClosedError:
-            return
-        except QStoreError as error:
-            self._verification = str(error)
-            return
-        if report.problems:
-            self._verification = "; ".join(report.problems[:3])
-            self._environment.condemn(f"the check after an unclean stop failed: {self._verification}")
-        else:
-            self._verification = "passed"
-
-    def _index_folders(self) -> list[IndexFiles]:
-        return [self.index_files(collection) for collection in self.live_collections()]
-
-    def _describe(self, collection: Collection) -> CollectionStatistics:
-        snapshot = collection.current
-        parts = snapshot.parts
-        graphs = [part.graph for part in parts if part.graph is not None]
-        tail = sum(part.n for part in parts if isinstance(part.source, Tail))
-        wants_graph = collection.spec.index != "flat"
-        lag = sum(p.n for p in parts if p.graph is None and not getattr(p.source, "settled", False))
-        return CollectionStatistics(
-            records=sum(part.alive_count for part in parts),
-            dead_rows=sum(part.dead_count for part in parts),
-            tail_rows=tail,
-            segments=sum(not isinstance(part.source, Tail) for part in parts),
-            unbuilt_segments=unbuilt_segments(parts) if wants_graph else 0,
-            index_lag_rows=lag if wants_graph else 0,
-            graph_recall=min((graph.width.recall for graph in graphs), default=None),
-            graph_width=max((graph.width.ten for graph in graphs), default=None),
-            memory_bytes=sum(part.source.memory() for part in parts),
-            held_snapshots=collection.held(),
-            indexed_sequence=self._chores.indexed(collection),
-        )
-
-
-def _spec_data(cid: int, spec: CollectionSpec) -> dict[str, Any]:
-    return {
-        "cid": cid,
-        "dimension": spec.dimension,
-        "metric": spec.metric.value,
-        "index": spec.index,
-        "storage": spec.storage,
-        "target_recall": spec.target_recall,
-    }
-
-
-def _spec_of(name: str, data: dict[str, Any]) -> CollectionSpec:
-    try:
-        return CollectionSpec(
-            name,
-            data["dimension"],
-            Metric(data["metric"]),
-            data["index"],
-            data["storage"],
-            data["target_recall"],
-        )
-    except (KeyError, ValueError) as error:
-        raise CorruptionError(
-            f"the catalog entry of collection {name!r} is unreadable: {error}", subject=name
-        ) from None

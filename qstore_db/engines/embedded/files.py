@@ -98,9 +98,13 @@ def mark(path: Path) -> FileMark:
 def check(directory: Path, expected: FileMark) -> Path:
     """The path of a file that is what the manifest says. Raises CorruptionError naming it otherwise."""
     path = directory / expected.name
-    if not path.is_file():
-        raise CorruptionError(f"index file {expected.name} is missing", subject=expected.name)
-    if path.stat().st_size != expected.size or mark(path) != expected:
+    try:
+        sound = path.stat().st_size == expected.size and mark(path) == expected
+    except OSError as error:
+        raise CorruptionError(
+            f"index file {expected.name} is missing or unreadable: {error}", subject=expected.name
+        ) from None
+    if not sound:
         raise CorruptionError(f"index file {expected.name} is damaged or stale", subject=expected.name)
     return path
 

@@ -42,6 +42,7 @@ def check_format(directory: Path, store: Store) -> None:
         )
     marker = directory / MARKER
     if not marker.exists():
-        marker.write_text(f"qstore-db database, format {FORMAT}\n")
-        files.sync_file(marker)
-        files.sync_directory(directory)
+        with files.room_in(directory):
+            marker.write_text(f"qstore-db database, format {FORMAT}\n")
+            files.sync_file(marker)
+            files.sync_directory(directory)

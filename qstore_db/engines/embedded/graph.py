@@ -36,6 +36,11 @@ class Width:
     recall: float
     """At ten neighbours with width `ten`."""
 
+    def widest(self, other: Width) -> Width:
+        return Width(
+            max(self.ten, other.ten), max(self.hundred, other.hundred), min(self.recall, other.recall)
+        )
+
     def of(self, k: int) -> int:
         return max(self.ten, 2 * k if k > 100 else 0, -(-k * self.hundred // 100) if k > 10 else 0)
 
@@ -55,10 +60,13 @@ class Cancelled(Exception):  # noqa: N818 - closing a database is no error
 class Graph:
     """An HNSW index whose storage is the segment's matrix. Immutable: searching needs no lock."""
 
-    __slots__ = ("_index", "_metric", "matrix", "storage", "width")
+    __slots__ = ("_index", "_metric", "_path", "matrix", "storage", "width")
 
-    def __init__(self, index: Any, metric: Metric, storage: StorageKind, width: Width) -> None:
+    def __init__(
+        self, index: Any, metric: Metric, storage: StorageKind, width: Width, path: Path | None = None
+    ) -> None:
         self._index = index
+        self._path = path
         self._metric = metric
         self.storage: StorageKind = storage
         self.width = width
@@ -84,25 +92,25 @@ class Graph:
     @classmethod
     def load(cls, path: Path, metric: Metric, storage: StorageKind, width: Width) -> Graph:
         """Map a saved graph; it opens in milliseconds and its pages come in as they are used."""
-        return cls(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC), metric, storage, width)
+        return cls(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC), metric, storage, width, path)
 
-    def extended(
-        self, path: Path | None, rows: Vectors, goal: Goal, progress: Callable[[int], None]
-    ) -> Graph | None:
-        """A copy with more rows at the end; None if the target cannot be met. `path` is its own snapshot, if
-        any.
+    def can_grow(self) -> bool:
+        """Whether `extended` has what it needs: FAISS aborts the process when a mapped index grows, so a mapped
+        graph is read again from its file."""
+        return self._path is None or self._path.is_file()
 
-        FAISS aborts the process when a mapped index grows, so a mapped graph is read again from its file.
-        """
-        index = faiss.clone_index(self._index) if path is None else faiss.read_index(str(path))
+    def extended(self, rows: Vectors, goal: Goal, progress: Callable[[int], None]) -> Graph | None:
+        """A copy with more rows at the end, searched at least as widely; None if the target cannot be met."""
+        index = faiss.clone_index(self._index) if self._path is None else faiss.read_index(str(self._path))
         index.hnsw.efConstruction = BUILD_WIDTH
-        return _grow(index, self._metric, self.storage, rows, goal, progress)
+        return _grow(index, self._metric, self.storage, rows, goal, progress, self.width)
 
 
 def build(
     rows: Vectors, metric: Metric, storage: StorageKind, goal: Goal, progress: Callable[[int], None]
 ) -> Graph | None:
-    """A graph over float32 rows (n, d), or None where no width meets the goal (then search stays exact).
+    """A graph over float32 rows (n, d), or None where no width meets the goal, or float16 does not hold the rows
+    (then search stays exact).
 
     `progress` is called with the rows done so far; it may raise Cancelled.
     """
@@ -124,7 +132,10 @@ def _grow(
     rows: Vectors,
     goal: Goal,
     progress: Callable[[int], None],
+    before: Width | None = None,
 ) -> Graph | None:
+    if storage == "float16" and not _fits_half(rows):
+        return None
     gauge = _Gauge(metric, storage)
     measured = range(len(rows) // 2 // _CHUNK, -(-len(rows) // _CHUNK))
     probes = -(-_PROBES // len(measured))
@@ -135,7 +146,21 @@ def _grow(
         index.add(new)
         progress(min(start + _CHUNK, len(rows)))
     width = gauge.width(goal)
-    return None if width is None else Graph(index, metric, storage, width)
+    if width is None:
+        return None
+    # Only the new rows were probed; what was measured for the others still holds.
+    return Graph(index, metric, storage, width if before is None else width.widest(before))
+
+
+def _fits_half(rows: Vectors) -> bool:
+    """Whether float16 keeps three digits of every row: it ends at 65,504, and below 6e-5 it loses digits."""
+    for start in range(0, len(rows), _CHUNK):
+        some = rows[start : start + _CHUNK]
+        with np.errstate(over="ignore", invalid="ignore"):
+            lost = np.abs(some - some.astype(np.float16)).max(axis=1)
+        if not (lost <= 1e-3 * np.abs(some).max(axis=1)).all():
+            return False
+    return True
 
 
 class _Gauge:

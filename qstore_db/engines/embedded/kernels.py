@@ -21,7 +21,13 @@ Bits: TypeAlias = NDArray[np.uint8]
 Positions: TypeAlias = NDArray[np.int64]
 Rows: TypeAlias = "NDArray[np.float32] | NDArray[np.float16]"
 
+Exact: TypeAlias = NDArray[np.float64]
+
 _HALF_CHUNK = 4_096
+_WIDE_BLOCK = 1 << 22
+"""Numbers widened to float64 at a time."""
+_TINY = float(np.finfo(np.float32).tiny)
+"""What may vanish of each term of a float32 sum."""
 
 
 def nearest(
@@ -63,8 +69,14 @@ def distances(rows: Rows, queries: Vectors, positions: Positions, metric: Metric
     return raw
 
 
-def exact_rows(rows: Rows, queries: Vectors, positions: Positions, metric: Metric) -> NDArray[np.float64]:
+def exact_rows(rows: Rows, queries: Vectors, positions: Positions, metric: Metric) -> Exact:
     """Raw values (q, m) summed in float64: a pair's value never depends on what else was asked with it."""
+    axis = 0 if len(positions) > 1 else 1
+    if positions.size * rows.shape[1] > _WIDE_BLOCK and positions.shape[axis] > 1:
+        parts = np.array_split(positions, 2, axis)
+        asked = np.array_split(queries, 2) if axis == 0 else (queries, queries)
+        halves = [exact_rows(rows, q, p, metric) for q, p in zip(asked, parts, strict=True)]
+        return np.concatenate(halves, axis)
     found = rows[positions]
     if metric is Metric.DOT:
         # Widened first: einsum would convert in blocks, and the place of a block's end changes the last bit.
@@ -72,6 +84,30 @@ def exact_rows(rows: Rows, queries: Vectors, positions: Positions, metric: Metri
         return np.asarray(-np.einsum("qd,qmd->qm", queries.astype(np.float64), wide), np.float64)
     delta = np.subtract(found, queries[:, None, :], dtype=np.float64)
     return np.asarray(np.einsum("qmd,qmd->qm", delta, delta), np.float64)
+
+
+def slack(queries: Vectors, reach: Exact, metric: Metric, peak: float, *, product: bool) -> Exact:
+    """How far `nearest` may be off for rows within `reach` (q,) of their query: (q,), never too little.
+
+    `peak` is the largest squared norm of any row. `product` says that squared distances were computed from
+    products, as FAISS does for batches, which loses what the vectors have in common. The bound of a sum of d
+    rounded terms is d units of its terms' sizes: Higham, Accuracy and Stability of Numerical Algorithms, 3.1.
+    """
+    d = queries.shape[1]
+    unit = (d + 4) * 2.0**-23
+    norms = np.einsum("qd,qd->q", queries, queries, dtype=np.float64)
+    if metric is Metric.DOT:
+        sizes = np.sqrt(norms * peak)
+    elif product:
+        sizes = 2.0 * (norms + (np.sqrt(norms) + np.sqrt(reach)) ** 2)
+    else:
+        sizes = reach
+    return np.asarray(unit * sizes + d * _TINY, np.float64)
+
+
+def by_products(count: int, bits: Bits | None) -> bool:
+    """Whether FAISS compares that many queries by matrix products."""
+    return bits is None and count >= int(faiss.cvar.distance_compute_blas_threshold)
 
 
 def pack(mask: NDArray[np.bool_]) -> Bits:

@@ -19,6 +19,11 @@ from qstore_db.records import Metadata, Superposition
 FORMAT = 1
 """Of the directory. A directory of a newer format is refused; each released format keeps a golden directory."""
 
+RECORDS_FOLDER = "records"
+INDEX_FOLDER = "index"
+COLLECTION_PREFIX = "collection/"
+"""Of the catalog entry that describes a collection; its name follows."""
+
 IDS = "ids"  # collection, id -> row
 ROWS = "rows"  # collection, row -> body: id, contexts, metadata, times
 VECTORS = "vectors"  # collection, row, piece -> float32 values
@@ -73,10 +78,6 @@ def split_row_key(key: bytes) -> tuple[int, int]:
 def split_id_key(key: bytes) -> tuple[int, str]:
     """Damaged bytes of an id are replaced: such an id leads to no record of that id, and is found out."""
     return int(_COLLECTION.unpack_from(key)[0]), key[4:].decode(errors="replace")
-
-
-def split_collection_key(key: bytes) -> int:
-    return int(_COLLECTION.unpack(key)[0])
 
 
 def encode_meta(name: str, number: int) -> bytes:

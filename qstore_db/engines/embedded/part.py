@@ -3,9 +3,9 @@ admits."""
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,24 +19,26 @@ from qstore_db.engines.embedded.segment import Segment, Tail
 from qstore_db.records import Filter, Metadata
 
 _CACHED_SELECTIONS = 64
+_NORM_ROWS = 4_096
 
-ScanRecords = Callable[[NDArray[np.int64]], list[Metadata]]
+_SelectionKey: TypeAlias = "tuple[str | None, tuple[str, ...]]"
+ScanRecords: TypeAlias = Callable[[NDArray[np.int64]], list[Metadata]]
 """Metadata of rows, decoded from the store: what answers a filter that columns cannot."""
 
 
 class SelectionCache:
-    """Bits by selection, most recently used last. Dropping an entry only costs its recomputation."""
+    """Bits by selection, the oldest dropped first. Dropping an entry only costs its recomputation."""
 
     __slots__ = ("_bits",)
 
     def __init__(self) -> None:
-        self._bits: OrderedDict[tuple[str | None, tuple[str, ...]], tuple[Bits, str | None]] = OrderedDict()
+        self._bits: OrderedDict[_SelectionKey, Bits] = OrderedDict()
 
-    def get(self, key: tuple[str | None, tuple[str, ...]]) -> tuple[Bits, str | None] | None:
+    def get(self, key: _SelectionKey) -> Bits | None:
         return self._bits.get(key)
 
-    def put(self, key: tuple[str | None, tuple[str, ...]], bits: Bits, warning: str | None) -> None:
-        self._bits[key] = (bits, warning)
+    def put(self, key: _SelectionKey, bits: Bits) -> None:
+        self._bits[key] = bits
         while len(self._bits) > _CACHED_SELECTIONS:
             try:
                 self._bits.popitem(last=False)
@@ -62,7 +64,7 @@ class Part:
     """Immutable. A segment's parts share the cache of their selections; each state of the tail has its
     own."""
 
-    __slots__ = ("_alive", "_cache", "dead", "dead_count", "n", "source")
+    __slots__ = ("_alive", "_cache", "_peak", "_scanned", "dead", "dead_count", "n", "source")
 
     def __init__(
         self,
@@ -71,12 +73,15 @@ class Part:
         dead: Bits | None = None,
         dead_count: int = 0,
         cache: SelectionCache | None = None,
+        peak: tuple[float, int] = (0.0, 0),
     ) -> None:
         self.source = source
         self.n = n
         self.dead = dead
         self.dead_count = dead_count
         self._cache = SelectionCache() if cache is None else cache
+        self._scanned = SelectionCache()
+        self._peak = peak
         self._alive: Bits | None = None
 
     @property
@@ -102,7 +107,7 @@ class Part:
 
     def grown(self, n: int) -> Part:
         """The tail, seen up to row n."""
-        return Part(self.source, n, self.dead, self.dead_count)
+        return Part(self.source, n, self.dead, self.dead_count, peak=self._peak)
 
     def without(self, positions: list[int]) -> Part:
         """The same rows with some more of them dead."""
@@ -112,11 +117,11 @@ class Part:
         for position in positions:
             dead[position >> 3] |= 1 << (position & 7)
         cache = self._cache if isinstance(self.source, Segment) else None
-        return Part(self.source, self.n, dead, self.dead_count + len(positions), cache)
+        return Part(self.source, self.n, dead, self.dead_count + len(positions), cache, self._peak)
 
     def replaced(self, segment: Segment) -> Part:
         """The same rows and dead ones over another form of the segment (sealed, or saved to a file)."""
-        return Part(segment, self.n, self.dead, self.dead_count)
+        return Part(segment, self.n, self.dead, self.dead_count, peak=self._peak)
 
     def is_dead(self, position: int) -> bool:
         at = position >> 3
@@ -145,6 +150,15 @@ class Part:
             bits = pack(mask)
         return Admitted(bits, self.n if bits is None else count(bits), warning)
 
+    def peak(self) -> float:
+        """The largest squared norm of a row, rounded up; remembered, and for the tail continued as it grows."""
+        peak, known = self._peak
+        for start in range(known, self.n, _NORM_ROWS):
+            rows = self.matrix[start : start + _NORM_ROWS].astype(np.float64)
+            peak = max(peak, 1.001 * float(np.einsum("nd,nd->n", rows, rows).max()))
+        self._peak = (peak, self.n)
+        return peak
+
     def _alive_bits(self) -> Bits:
         if self._alive is None:
             self._alive = pack(~self.dead_mask())
@@ -152,7 +166,7 @@ class Part:
 
     def _expired(self, now: float) -> NDArray[np.int32]:
         positions, times = self.columns.expiry.upto(self.n)
-        return positions[times <= now] if len(positions) and not math.isinf(now) else positions[:0]
+        return positions[times <= now]
 
     def _selected(
         self, filter: Filter | None, contexts: tuple[str, ...], scan: ScanRecords
@@ -160,8 +174,7 @@ class Part:
         key = (None if filter is None else filter.key, contexts)
         known = self._cache.get(key)
         if known is not None:
-            return known
-        warning: str | None = None
+            return known, None
         mask = np.ones(self.n, np.bool_)
         if contexts:
             mask[:] = False
@@ -174,10 +187,19 @@ class Part:
                 mask &= evaluate(filter.root, self.columns, self.n)
             except NotIndexed as gap:
                 warning = f"filter on {gap.path!r} is not indexed: its records were read one by one"
-                candidates = np.flatnonzero(mask & ~self.dead_mask())
-                found = [filter.matches(metadata) for metadata in scan(self.rows[candidates])]
-                mask[:] = False
-                mask[candidates] = found
+                return self._scan(key, filter, mask, scan), warning
         bits = pack(mask)
-        self._cache.put(key, bits, warning)
-        return bits, warning
+        self._cache.put(key, bits)
+        return bits, None
+
+    def _scan(self, key: _SelectionKey, filter: Filter, mask: NDArray[np.bool_], scan: ScanRecords) -> Bits:
+        """Of the rows in `mask`, the living ones that match. Others may have died since or be alive in an older
+        snapshot, so that this part alone can use it again."""
+        bits = self._scanned.get(key)
+        if bits is None:
+            candidates = np.flatnonzero(mask & ~self.dead_mask())
+            mask[:] = False
+            mask[candidates] = [filter.matches(metadata) for metadata in scan(self.rows[candidates])]
+            bits = pack(mask)
+            self._scanned.put(key, bits)
+        return bits

@@ -8,6 +8,7 @@ that a damaged file costs a longer replay of the oplog first and a rebuild from 
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,8 +77,9 @@ class IndexFiles:
             segment = part.source
             assert isinstance(segment, Segment)
             if segment.file is None or f"{segment.file}.segment" not in known:
-                segment.file = f"{int(segment.rows[-1]):016x}-{sequence:016x}-{segment.n}"
-                marks = self._write(segment, segment.file)
+                name = f"{int(segment.rows[-1]):016x}-{secrets.token_hex(8)}"  # never a name of another file
+                marks = self._write(segment, name)
+                segment.file = name
             else:
                 marks = (known[f"{segment.file}.segment"], known.get(f"{segment.file}.graph"))
             last_row = max(last_row, int(segment.rows[-1]))
@@ -155,16 +157,11 @@ class IndexFiles:
                 f"index file {path.name} holds another shape than its collection", subject=path.name
             )
         ids = PackedIds(arrays["id_bytes"], arrays["id_offsets"])
-        segment = Segment(
-            rows, ids, matrix, _load_columns(values, arrays), graph, path.stem, entry["settled"]
-        )
+        columns = _load_columns(values, arrays)
+        settled = None if entry["settled"] is None else (entry["settled"][0], entry["settled"][1])
+        segment = Segment(rows, ids, matrix, columns, graph, path.stem, settled)
         dead = np.frombuffer(entry["dead"], np.uint8) if entry["dead_count"] else None
         return Part(segment, len(rows), dead, entry["dead_count"])
-
-    def graph_path(self, segment: Segment) -> Path | None:
-        """Where a segment's graph is saved, if it is."""
-        path = self.directory / f"{segment.file}.graph"
-        return path if segment.file is not None and path.is_file() else None
 
 
 def _entry(part: Part, segment: Segment, file: FileMark, graph: FileMark | None) -> Mapping[str, Any]:
@@ -174,7 +171,7 @@ def _entry(part: Part, segment: Segment, file: FileMark, graph: FileMark | None)
         "graph": None if graph is None else graph.as_data(),
         "width": None if width is None else [width.ten, width.hundred, width.recall],
         "storage": None if segment.graph is None else segment.graph.storage,
-        "settled": segment.settled,
+        "settled": None if segment.settled is None else list(segment.settled),
         "dead": b"" if part.dead is None else part.dead.tobytes(),
         "dead_count": part.dead_count,
     }

@@ -106,10 +106,11 @@ def _compare(mask: Mask, column: Column, node: Compare, n: int) -> None:
         entries = column.entries.get("text")
         if entries is None:
             return
-        if not column.ordered:
+        texts = list(column.texts)  # once: a tail's dictionary grows meanwhile
+        if any(isinstance(text, bytes) for text in texts):
             raise NotIndexed(node.path)
         holds = _HOLDS[node.operator]
-        by_code = np.array([holds(text, bound) for text in list(column.texts)], np.bool_)
+        by_code = np.array([holds(text, bound) for text in texts], np.bool_)
         positions, codes = entries.upto(n)
         _mark(mask, positions, by_code[codes])
         return

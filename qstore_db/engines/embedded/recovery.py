@@ -28,7 +28,11 @@ def recover(store: Store, collection: Collection, index: IndexFiles, sequence: i
     """Bring `collection` to op sequence `sequence`. Records are the truth; index files only save time."""
     skipped: list[str] = []
     oldest = next((op.sequence for op in store.oplog(0, 1)), sequence + 1)
-    manifests = [m for m in index.manifests() if m.sequence <= sequence]
+    try:
+        manifests = index.manifests()
+    except CorruptionError as error:
+        skipped.append(str(error))
+        manifests = []
     for manifest in manifests:
         if manifest.sequence + 1 < oldest and manifest.sequence < sequence:
             skipped.append(f"index at {manifest.sequence}: the oplog starts later, at {oldest}")

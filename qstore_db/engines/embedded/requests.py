@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import lmdb
 
-from qstore_db.engines.base import Delete, DeleteWhere, Patch, Put, Write, Written
+from qstore_db.engines.base import Delete, DeleteWhere, Patch, Put, Selection, Write, Written
 from qstore_db.engines.embedded import layout
 from qstore_db.engines.embedded.collection import Change, Collection
 from qstore_db.engines.embedded.layout import Body, Op, Total
@@ -19,6 +19,7 @@ from qstore_db.errors import (
     RecordNotFoundError,
     VersionConflictError,
 )
+from qstore_db.records import check_matrix
 
 
 @dataclass(slots=True)
@@ -29,13 +30,19 @@ class Group:
     changes: list[tuple[Collection, Change]] = field(default_factory=list)
     totals: dict[int, Total] = field(default_factory=dict)
 
-    def mark(self) -> tuple[int, int, dict[int, Total]]:
-        return self.sequence, len(self.changes), dict(self.totals)
+    def mark(self) -> Callable[[], None]:
+        """How to return to the present state."""
+        sequence, length, totals = self.sequence, len(self.changes), dict(self.totals)
 
-    def rollback(self, mark: tuple[int, int, dict[int, Total]]) -> None:
-        self.sequence = mark[0]
-        del self.changes[mark[1] :]
-        self.totals = mark[2]
+        def rollback() -> None:
+            self.sequence, self.totals = sequence, totals
+            del self.changes[length:]
+
+        return rollback
+
+
+_WRITE_BYTES = 512
+"""What a write takes in the queue besides its encoded record, so that deletes count as well."""
 
 
 class WriteBatch:
@@ -46,7 +53,6 @@ class WriteBatch:
         "_collection",
         "_encoded",
         "_group",
-        "_mark",
         "_store",
         "_writes",
         "alone",
@@ -69,17 +75,14 @@ class WriteBatch:
         self._group = group
         self._clock = clock
         now = clock()
-        self._encoded = [self._encode(write, now) if isinstance(write, Put) else None for write in writes]
-        self.nbytes = sum(len(e.body) + len(e.vector) for e in self._encoded if e is not None)
+        self._encoded = [self._encode(write, now) for write in writes]
+        self.nbytes = _WRITE_BYTES * len(writes)
+        self.nbytes += sum(len(e.body) + len(e.vector) for e in self._encoded if e is not None)
         self.alone = any(isinstance(write, DeleteWhere) for write in writes)
-        self._mark = (0, 0, dict[int, Total]())
 
     def apply(self, transaction: lmdb.Transaction[bytes]) -> Written:
-        if self._collection.dropped:
-            name = self._collection.spec.name
-            raise CollectionNotFoundError(f"collection {name!r} was dropped meanwhile", subject=name)
+        self._check_there()
         group = self._group()
-        self._mark = group.mark()
         count = 0
         for write, encoded in zip(self._writes, self._encoded, strict=True):
             if isinstance(write, Put):
@@ -93,11 +96,25 @@ class WriteBatch:
                 count += self._delete_where(transaction, group, write)
         return Written(group.sequence, count)
 
-    def forget(self) -> None:
-        self._group().rollback(self._mark)
+    def _check_there(self) -> None:
+        if self._collection.dropped:
+            name = self._collection.spec.name
+            raise CollectionNotFoundError(f"collection {name!r} was dropped meanwhile", subject=name)
 
-    def _encode(self, put: Put, now: float) -> Encoded:
-        return Encoded.of(Body(put.id, put.contexts, put.metadata, put.expires_at, now), put.vector)
+    def _encode(self, write: Write, now: float) -> Encoded | None:
+        if isinstance(write, (Put, Patch)) and write.vector is not None:
+            spec = self._collection.spec  # the collection may be another one than the caller looked at
+            if len(write.vector) != spec.dimension:
+                check_matrix(
+                    write.vector,
+                    dimension=spec.dimension,
+                    metric=spec.metric,
+                    collection=spec.name,
+                    what=f"the vector of {write.id!r}",
+                )
+        if not isinstance(write, Put):
+            return None
+        return Encoded.of(Body(write.id, write.contexts, write.metadata, write.expires_at, now), write.vector)
 
     def _put(self, transaction: lmdb.Transaction[bytes], group: Group, put: Put, encoded: Encoded) -> int:
         old = self._store.row_of(transaction, self._collection.cid, put.id)
@@ -167,8 +184,17 @@ class WriteBatch:
         group.changes.append((self._collection, Change(0, row)))
 
     def _delete_where(self, transaction: lmdb.Transaction[bytes], group: Group, write: DeleteWhere) -> int:
-        ids = self._collection.current.select(write.selection).ids()
-        return sum(self._delete(transaction, group, id) for id in ids)
+        """What the published state admits, unless this batch replaced it, and what this batch wrote itself."""
+        selection = write.selection
+        found = self._collection.current.select(selection)
+        doomed = list(zip(found.ids(), found.rows().tolist(), strict=True))
+        doomed += [(change.id, change.row) for _, change in group.changes if _admits(selection, change)]
+        count = 0
+        for id, row in doomed:
+            if self._store.row_of(transaction, self._collection.cid, id) == row:
+                self._remove(transaction, group, id, row)
+                count += 1
+        return count
 
     def _replace(
         self, transaction: lmdb.Transaction[bytes], group: Group, old: int | None, encoded: Encoded
@@ -221,11 +247,20 @@ class RemoveRows(WriteBatch):
         self._doomed = rows
 
     def apply(self, transaction: lmdb.Transaction[bytes]) -> Written:
+        self._check_there()
         group = self._group()
-        self._mark = group.mark()
         count = 0
         for row, id in self._doomed:
             if self._store.row_of(transaction, self._collection.cid, id) == row:
                 self._remove(transaction, group, id, row)
                 count += 1
         return Written(group.sequence, count)
+
+
+def _admits(selection: Selection, change: Change) -> bool:
+    """What the selection would say of a record that no snapshot shows yet."""
+    if change.vector is None or (change.expires_at is not None and change.expires_at <= selection.now):
+        return False
+    if selection.contexts and set(selection.contexts).isdisjoint(change.contexts.names):
+        return False
+    return selection.filter is None or selection.filter.matches(change.metadata or {})

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from qstore_db.engines.base import CollectionSpec
 from qstore_db.engines.embedded.columns import Columns, Growable
 from qstore_db.engines.embedded.graph import Graph
 from qstore_db.engines.embedded.kernels import Rows
@@ -62,7 +63,8 @@ class Segment:
     """Immutable rows: `rows` (n,) ascending int64, `matrix` (n, d) in search space, columns, perhaps a graph.
 
     The graph, where there is one, owns the memory behind `matrix`. `file` names the snapshot that holds it.
-    `settled` says that no graph is to be built: none would meet the recall target, or none is wanted.
+    `settled` is the (index, storage) for which no graph is to be built: it would not meet the recall target, or
+    none is wanted. With another index or storage a graph is tried again.
     """
 
     __slots__ = ("columns", "file", "graph", "ids", "matrix", "n", "rows", "settled")
@@ -75,7 +77,7 @@ class Segment:
         columns: Columns,
         graph: Graph | None = None,
         file: str | None = None,
-        settled: bool = False,
+        settled: tuple[str, str] | None = None,
     ) -> None:
         self.n = len(rows)
         self.rows = rows
@@ -90,6 +92,9 @@ class Segment:
     def packed(self) -> PackedIds:
         assert isinstance(self.ids, PackedIds)
         return self.ids
+
+    def wants_graph(self, spec: CollectionSpec) -> bool:
+        return self.graph is None and spec.index != "flat" and self.settled != (spec.index, spec.storage)
 
     def memory(self) -> int:
         """Resident bytes, the graph's links included."""

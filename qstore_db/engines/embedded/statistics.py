@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
+from pathlib import Path
+
+from qstore_db.engines.embedded.builder import unbuilt_segments
+from qstore_db.engines.embedded.collection import Collection
+from qstore_db.engines.embedded.segment import Segment, Tail
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +59,35 @@ class EngineStatistics:
     verification: str
     """"not needed", "running", "passed", or what the check after an unclean stop found."""
     collections: dict[str, CollectionStatistics]
+
+
+def describe(collection: Collection, indexed: int) -> CollectionStatistics:
+    """`indexed` is the op sequence of the newest index on disk."""
+    snapshot = collection.current
+    parts, spec = snapshot.parts, snapshot.spec
+    segments = [part.source for part in parts if isinstance(part.source, Segment)]
+    graphs = [segment.graph for segment in segments if segment.graph is not None]
+    tail_rows = sum(part.n for part in parts if isinstance(part.source, Tail))
+    waiting = sum(segment.n for segment in segments if segment.wants_graph(spec))
+    return CollectionStatistics(
+        records=sum(part.alive_count for part in parts),
+        dead_rows=sum(part.dead_count for part in parts),
+        tail_rows=tail_rows,
+        segments=len(segments),
+        unbuilt_segments=unbuilt_segments(parts, spec),
+        index_lag_rows=0 if spec.index == "flat" else tail_rows + waiting,
+        graph_recall=min((graph.width.recall for graph in graphs), default=None),
+        graph_width=max((graph.width.ten for graph in graphs), default=None),
+        memory_bytes=sum(part.source.memory() for part in parts),
+        held_snapshots=len(collection.readers),
+        indexed_sequence=indexed,
+    )
+
+
+def disk_bytes(directory: Path) -> int:
+    """What the files below a directory take on disk."""
+    total = 0
+    for path in directory.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # index files come and go
+            total += path.stat().st_blocks * 512 if path.is_file() else 0
+    return total

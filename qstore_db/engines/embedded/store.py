@@ -148,11 +148,6 @@ class Store:
         self.vector(transaction, cid, row, id)
         return self.checksum(transaction, cid, row)
 
-    def totalled(self, transaction: lmdb.Transaction[bytes]) -> list[int]:
-        """Collections with stored totals."""
-        with transaction.cursor(self._tables[layout.TOTALS]) as cursor:
-            return [layout.split_collection_key(key) for key in cursor.iternext(values=False)]
-
     # Writing, inside the caller's transaction
 
     def put(self, transaction: lmdb.Transaction[bytes], cid: int, row: int, record: Encoded) -> None:
@@ -194,7 +189,7 @@ class Store:
         """Remove oplog entries `first` to `last`."""
         with transaction.cursor(self._tables[layout.OPLOG]) as cursor:
             found = cursor.set_range(layout.pack_row(first))
-            while found and layout.unpack_row(cursor.key()) <= last:
+            while found and cursor.key() and layout.unpack_row(cursor.key()) <= last:
                 found = cursor.delete()
 
     def put_total(self, transaction: lmdb.Transaction[bytes], cid: int, total: Total) -> None:

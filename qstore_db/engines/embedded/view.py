@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qstore_db.engines.base import CollectionSpec, Floats, Selection
-from qstore_db.engines.embedded.kernels import distances, exact_rows, nearest, unpack
+from qstore_db.engines.embedded.kernels import by_products, distances, exact_rows, nearest, slack, unpack
 from qstore_db.engines.embedded.part import Admitted, Part
 from qstore_db.records import Metadata, Metric, Record, Vectors, unit_rows
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ROWS_PER_WIDTH = 16
 """Exactly searched rows that cost as much as one unit of a graph's search width (measured: 7 at 784
 dimensions, 31 at 96)."""
+_READ_ROWS = 4_096
 _SPARE = 8
 """Extra candidates from a float32 search, so that summing in float64 can still reorder the last ones."""
 
@@ -77,9 +78,13 @@ class Snapshot:
             order = np.argsort(raw, axis=1, kind="stable")
             raw, place = np.take_along_axis(raw, order, 1), np.take_along_axis(place, order, 1)
         tied = (raw[:, 1:] == raw[:, :-1]).any(axis=1)
+        nearest_first = [
+            self._by_id(r, p, k) if tie else (r[:k], p[:k])
+            for r, p, tie in zip(raw, place, tied.tolist(), strict=True)
+        ]
         return [
-            SnapshotHits(self, query, *self._cut(r, p, k, tie), exact, told)
-            for query, r, p, tie in zip(queries, raw, place, tied.tolist(), strict=True)
+            SnapshotHits(self, query, r, p, exact, told)
+            for query, (r, p) in zip(queries, nearest_first, strict=True)
         ]
 
     def scan(self, query: Vectors, selection: Selection) -> SnapshotHits:
@@ -132,6 +137,14 @@ class Snapshot:
         chosen = chosen[:limit]
         return self._store.records(self.cid, chosen), int(chosen[-1]) if more else None
 
+    def stored_vectors(self, rows: NDArray[np.int64]) -> Vectors:
+        """(m, d) float32 in search space, from the records themselves."""
+        out = np.empty((len(rows), self.spec.dimension), np.float32)
+        for start in range(0, len(rows), _READ_ROWS):
+            records = self._store.records(self.cid, rows[start : start + _READ_ROWS])
+            out[start : start + len(records)] = [record.vector for record in records]
+        return self._prepare(out)
+
     def _undistanced(self, places: Indices) -> SnapshotHits:
         query = np.zeros(self.spec.dimension, np.float32)
         return SnapshotHits(self, query, np.zeros(len(places)), places, True, ())
@@ -179,10 +192,11 @@ class Snapshot:
     def _search_part(
         self, part: Part, queries: Vectors, k: int, admitted: Admitted
     ) -> tuple[Floats, Indices, bool]:
-        """Raw values (q, >= k) ascending with their positions; `k` is at most what is admitted."""
+        """Raw values (q, k) ascending with their positions; `k` is at most what is admitted."""
         graph = part.graph
         if graph is None:
             return *self._exact(part, queries, k, admitted), True
+        precise = graph.storage == "float32"
         if admitted.count == part.n and ROWS_PER_WIDTH * graph.width.of(k) < part.n:
             return *self._graph(part, queries, k, graph.width.of(k)), False
         raw = np.empty((len(queries), k))
@@ -201,10 +215,10 @@ class Snapshot:
             waiting = waiting[~enough]
             fetch *= 4
         if len(waiting) == len(queries):
-            return *self._exact(part, queries, k, admitted), True
+            return *self._exact(part, queries, k, admitted), precise
         if len(waiting):
             r, p = self._exact(part, queries[waiting], k, admitted)
-            raw[waiting], positions[waiting] = r[:, :k], p[:, :k]
+            raw[waiting], positions[waiting] = r, p
         return raw, positions, False
 
     def _graph(self, part: Part, queries: Vectors, k: int, width: int) -> tuple[Floats, Indices]:
@@ -216,28 +230,64 @@ class Snapshot:
         return raw.astype(np.float64), positions
 
     def _exact(self, part: Part, queries: Vectors, k: int, admitted: Admitted) -> tuple[Floats, Indices]:
-        matrix, metric = part.matrix, self.spec.metric
-        fetch = min(k + _SPARE, admitted.count)
-        while True:
-            coarse, positions = nearest(matrix, queries, fetch, metric, admitted.bits)
-            # Ties that reach past what was fetched would make the cut depend on storage order: fetch more.
-            if fetch == admitted.count or not (coarse[:, -1] <= coarse[:, k - 1]).any():
-                break
-            fetch = min(4 * fetch, admitted.count)
-        raw = exact_rows(matrix, queries, positions, metric)
-        order = np.argsort(raw, axis=1, kind="stable")
-        return np.take_along_axis(raw, order, 1), np.take_along_axis(positions, order, 1)
+        """Exactly the k nearest admitted, ties by id: float32 proposes, float64 decides.
 
-    def _cut(self, raw: Floats, places: Indices, k: int, tied: bool) -> tuple[Floats, Indices]:
-        """The first k, ties ordered by id."""
-        if tied:
-            edges = np.flatnonzero(np.concatenate([[True], raw[1:] != raw[:-1], [True]]))
-            places = places.copy()
-            for start, stop in pairwise(edges.tolist()):
-                if stop - start > 1 and start < k:
-                    group = places[start:stop]
-                    ids = self.ids(group)
-                    places[start:stop] = group[sorted(range(len(ids)), key=ids.__getitem__)]
+        What float32 left out could still belong to the result where its distance was within the rounding error.
+        Such queries are asked again for more, and in the end compared with everything.
+        """
+        raw = np.empty((len(queries), k))
+        positions = np.empty((len(queries), k), np.int64)
+        waiting = np.arange(len(queries))
+        fetch = min(k + k // 8 + _SPARE, admitted.count)
+        while len(waiting) and fetch * 4 <= max(admitted.count, 4 * (k + k // 8 + _SPARE)):
+            r, p, sure = self._propose(part, queries[waiting], k, fetch, admitted)
+            for at, values, places in zip(waiting[sure], r[sure], p[sure], strict=True):
+                raw[at], positions[at] = self._cut(part, values, places, k)
+            waiting = waiting[~sure]
+            fetch *= 4
+        for at in waiting.tolist():
+            everything = admitted.positions(part.n)
+            values = exact_rows(part.matrix, queries[at : at + 1], everything[None], self.spec.metric)[0]
+            order = np.argsort(values, kind="stable")
+            raw[at], positions[at] = self._cut(part, values[order], everything[order], k)
+        return raw, positions
+
+    def _propose(
+        self, part: Part, queries: Vectors, k: int, fetch: int, admitted: Admitted
+    ) -> tuple[Floats, Indices, NDArray[np.bool_]]:
+        """The `fetch` nearest in float32, ordered in float64, and for which queries they hold the k nearest."""
+        metric = self.spec.metric
+        coarse, positions = nearest(part.matrix, queries, fetch, metric, admitted.bits)
+        sound = np.asarray(np.isfinite(coarse).all(axis=1), np.bool_)  # float32 overflows from 1.8e19 on
+        raw = exact_rows(part.matrix, queries, np.maximum(positions, 0), metric)
+        order = np.argsort(raw, axis=1, kind="stable")
+        raw = np.take_along_axis(raw, order, 1)
+        if fetch < admitted.count:
+            reach = raw[:, k - 1]
+            peak = part.peak() if metric is Metric.DOT else 0.0
+            product = by_products(len(queries), admitted.bits)
+            sound = sound & (coarse[:, -1] - reach > slack(queries, reach, metric, peak, product=product))
+        return raw, np.take_along_axis(positions, order, 1), sound
+
+    def _cut(self, part: Part, raw: Floats, positions: Indices, k: int) -> tuple[Floats, Indices]:
+        """The first k of one part, ties at the cut by id."""
+        if len(raw) > k and raw[k] == raw[k - 1]:
+            start, stop = np.searchsorted(raw, raw[k - 1], "left"), np.searchsorted(raw, raw[k - 1], "right")
+            tied = positions[start:stop].tolist()
+            ids = part.source.ids
+            tied.sort(key=ids.__getitem__)
+            positions = np.concatenate([positions[:start], np.array(tied, np.int64)])
+        return raw[:k], positions[:k]
+
+    def _by_id(self, raw: Floats, places: Indices, k: int) -> tuple[Floats, Indices]:
+        """The first k over all parts, ties in the order of their ids."""
+        edges = np.flatnonzero(np.concatenate([[True], raw[1:] != raw[:-1], [True]]))
+        places = places.copy()
+        for start, stop in pairwise(edges.tolist()):
+            if stop - start > 1 and start < k:
+                group = places[start:stop]
+                ids = self.ids(group)
+                places[start:stop] = group[sorted(range(len(ids)), key=ids.__getitem__)]
         return raw[:k], places[:k]
 
 
@@ -279,6 +329,10 @@ class SnapshotHits:
 
     def ids(self) -> list[str]:
         return self._snapshot.ids(self._places)
+
+    def rows(self) -> NDArray[np.int64]:
+        """The op sequences of their last writes, which are their versions."""
+        return self._snapshot.rows_at(self._places)
 
     def weights(self, contexts: Sequence[str]) -> Floats:
         out = np.zeros((len(self), len(contexts)))

@@ -8,8 +8,8 @@ before it is acknowledged, so everyone reads their own writes.
 from __future__ import annotations
 
 import _thread
+import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -23,11 +23,13 @@ from qstore_db.errors import ClosedError, QStoreError, QueueFullError, ReadOnlyE
 MAX_QUEUED_BYTES = 256 << 20
 MAX_GROUP = 4_096
 
+_log = logging.getLogger(__name__)
+
 
 class Ticket:
     """A write on its way: blocks in `result`, or calls back, once acknowledged or failed."""
 
-    __slots__ = ("_callback", "_done", "_error", "_lock", "_written")
+    __slots__ = ("_callbacks", "_done", "_error", "_lock", "_written")
 
     def __init__(self) -> None:
         self._lock = _thread.allocate_lock()
@@ -35,7 +37,7 @@ class Ticket:
         self._done = False
         self._written: Written | None = None
         self._error: BaseException | None = None
-        self._callback: Callable[[], None] | None = None
+        self._callbacks: list[Callable[[], None]] = []
 
     def result(self) -> Written:
         if not self._done:
@@ -47,22 +49,26 @@ class Ticket:
         return self._written
 
     def add_done_callback(self, callback: Callable[[], None]) -> None:
-        self._callback = callback
-        if self._done and self._take() is not None:
-            callback()
+        self._callbacks.append(callback)
+        if self._done:
+            self._call_back()
 
     def settle(self, written: Written | None, error: BaseException | None = None) -> None:
         self._written, self._error = written, error
         self._done = True
         self._lock.release()
-        callback = self._take()
-        if callback is not None:
-            callback()
+        self._call_back()
 
-    def _take(self) -> Callable[[], None] | None:
-        # Whoever takes the callback calls it: exactly one of `settle` and `add_done_callback` does.
-        callback, self._callback = self._callback, None
-        return callback
+    def _call_back(self) -> None:
+        while self._callbacks:
+            try:
+                callback = self._callbacks.pop()  # whoever pops it calls it: `settle` or `add_done_callback`
+            except IndexError:
+                return
+            try:
+                callback()
+            except Exception:  # noqa: BLE001 - the writer must go on, say where the caller's event loop has closed
+                _log.exception("a callback of an acknowledged write failed")
 
 
 class Request(Protocol):
@@ -74,13 +80,14 @@ class Request(Protocol):
     """Whether everything before it must be published first (it reads the published state)."""
 
     def apply(self, transaction: lmdb.Transaction[bytes]) -> Written: ...
-    def forget(self) -> None:
-        """Undo what `apply` left in memory: its part of the transaction was aborted."""
-        ...
 
 
 class Commits(Protocol):
     """Who keeps the state that requests change, in memory and in the transaction's own bookkeeping."""
+
+    def mark(self) -> Callable[[], None]:
+        """Before a request is applied: how to undo what it leaves in memory, should it fail."""
+        ...
 
     def seal(self, transaction: lmdb.Transaction[bytes]) -> None:
         """Last writes of a group, before the commit."""
@@ -150,7 +157,8 @@ class Writer:
                     return
             pause = self._delay()
             if pause:
-                time.sleep(pause)
+                with self._changed:
+                    self._changed.wait_for(lambda: self._closing, pause)
                 self.slowed_seconds += pause
             self._commit(self._next_group())
 
@@ -197,9 +205,10 @@ class Writer:
     def _apply(
         self, transaction: lmdb.Transaction[bytes], request: Request
     ) -> tuple[Request, Written | None, BaseException | None]:
+        undo = self._commits.mark()
         try:
             with self._environment.nested(transaction) as part:
                 return request, request.apply(part), None
         except QStoreError as error:
-            request.forget()
+            undo()
             return request, None, error
