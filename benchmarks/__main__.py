@@ -1,4 +1,4 @@
-"""`python -m benchmarks [names] [--quick] [--data DIR] [--out DIR] [--scratch DIR] [--table | --claims]`."""
+"""Runs benchmarks and shows their results: `python -m benchmarks --help`."""
 
 from __future__ import annotations
 
@@ -50,6 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="only print the answered claims as Markdown",
     )
+    parser.add_argument(
+        "--publish", action="store_true", help="only write both into README.md and docs/claims.md"
+    )
     chosen = parser.parse_args(arguments)
     unknown = [name for name in chosen.names if name not in PROGRAMS]
     if unknown:
@@ -61,6 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
             end="",
         )
         return 0
+    if chosen.publish:
+        _publish(results)
+        return 0
     results.mkdir(parents=True, exist_ok=True)
     chosen.scratch.mkdir(parents=True, exist_ok=True)
     gates: list[bool] = []
@@ -70,6 +76,17 @@ def main(arguments: list[str] | None = None) -> int:
         gates += [figure["gate"]["met"] for figure in report.figures if figure["gate"] is not None]
     print(f"{sum(gates)} of {len(gates)} gates met")
     return 0
+
+
+def _publish(results: Path) -> None:
+    for document, name, rows in (
+        (Path("README.md"), "benchmarks", table.figures_table(results)),
+        (Path("docs/claims.md"), "claims", table.claims_table(results)),
+    ):
+        done = table.publish(document, name, rows)
+        print(
+            f"{document}: {'written' if done else f'has no <!-- {name} --> ... <!-- /{name} -->, left alone'}"
+        )
 
 
 def _run(name: str, options: Options, results: Path) -> Report:

@@ -55,7 +55,7 @@ def fashion_mnist(options: Options, metric: Literal["l2", "cosine"], queries: in
         found.test_images[:queries].astype(np.float32),
         found.train_labels[:rows].astype(np.int64),
         found.test_labels[:queries].astype(np.int64),
-        "the first 2,500 images of the bundled sample" if options.quick else found.source,
+        f"{rows:,} of the {len(found.train_images):,} + {len(found.test_images):,} images at hand",
     )
 
 

@@ -54,6 +54,17 @@ def claims_table(results: Path = RESULTS) -> str:
     return "\n".join(lines) + "\n"
 
 
+def publish(document: Path, name: str, table: str) -> bool:
+    """Put `table` between `<!-- name -->` and `<!-- /name -->` of a document; False if it has no such place."""
+    text = document.read_text(encoding="utf-8")
+    head, start, rest = text.partition(f"<!-- {name} -->\n")
+    _, end, tail = rest.partition(f"<!-- /{name} -->")
+    if not start or not end:
+        return False
+    document.write_text(head + start + table + end + tail, encoding="utf-8")
+    return True
+
+
 def _results(folder: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(folder.glob("*.json")):
         yield json.loads(path.read_text(encoding="utf-8"))

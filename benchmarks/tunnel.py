@@ -45,9 +45,9 @@ def digits(queries: int) -> VectorSet:
 def run(options: Options) -> Report:
     report = Report("tunnel", QUESTION)
     report.settings = {"top_k": DEPTH, "threads": threads()}
-    images = fashion_mnist(options, "l2", options.pick(600, 8))
+    images = fashion_mnist(options, "l2", options.pick(600, 4))
     with QuantumDatabase.connect(options.scratch / "qstore", build_threads=os.cpu_count()) as db:
-        for data, far in ((images, 100), (digits(options.pick(497, 8)), 60)):
+        for data, far in ((images, 100), (digits(options.pick(497, 4)), 60)):
             _store(db, data)
             _quality(report, db, data, far)
         _speed(report, db, images, options)
@@ -113,7 +113,7 @@ def _precision(ids: list[str], labels: Integers, label: int) -> float:
 
 
 def _speed(report: Report, db: QuantumDatabase, data: VectorSet, options: Options) -> None:
-    rounds, count = options.pick(3, 1), options.pick(60, 2)
+    rounds, count = options.pick(3, 1), options.pick(60, 1)
     times: dict[int, list[NDArray[np.float64]]] = {n: [] for n in CANDIDATES}
     for turn in range(rounds + 1):
         for n in CANDIDATES:
