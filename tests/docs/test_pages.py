@@ -45,7 +45,7 @@ def blocks_of(page: Path) -> list[Block]:
     source = page.read_text(encoding="utf-8")
     found = list(_FENCE.finditer(source))
     blocks: list[Block] = []
-    for match, following in zip(found, [*found[1:], None], strict=True):
+    for match, following in zip(found, [*found, None][1:], strict=True):
         output = None
         if (
             following is not None
