@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def rows(table: str) -> list[str]:
-    return [line for line in table.splitlines() if line.startswith("| `") or line.startswith("Measured on ")]
+    return [line for line in table.splitlines() if line.startswith(("| `", "Measured on "))]
 
 
 def test_the_table_of_the_readme_is_the_one_that_the_results_give() -> None:
