@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, Self, TypeVar
@@ -53,6 +54,31 @@ class SyncEdge:
         self._core.close()
 
 
+class _Bell:
+    """Wakes the futures of one event loop, many at once: waking a loop is a system call that gives the GIL away,
+    and for a whole group of writes one is enough."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        self.loop = loop
+        self._done: deque[asyncio.Future[None]] = deque()
+        self._rung = False
+
+    def ring(self, future: asyncio.Future[None]) -> None:
+        """Resolve `future` on its loop. Callable from any thread."""
+        self._done.append(future)
+        if not self._rung and self.loop is not None:
+            self._rung = True
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
+                self.loop.call_soon_threadsafe(self._answer)
+
+    def _answer(self) -> None:
+        self._rung = False  # before the queue is emptied: whoever comes after that rings again
+        while self._done:
+            future = self._done.popleft()
+            if not future.done():  # the waiting task may have been cancelled; the write itself goes on
+                future.set_result(None)
+
+
 class AsyncEdge:
     """Reads run in a few threads of its own; writes are begun on the loop and awaited without a thread."""
 
@@ -61,6 +87,7 @@ class AsyncEdge:
         workers = min(8, (os.cpu_count() or 1) + 3)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="qstore-async")
         self._closed = False
+        self._bell = _Bell(None)
 
     @classmethod
     def _over(cls, core: Core) -> Self:
@@ -91,17 +118,10 @@ class AsyncEdge:
                 if loop.time() > deadline:
                     raise
                 await asyncio.sleep(_RETRY)
-        done = loop.create_future()
-
-        def finish() -> None:
-            if not done.done():  # the waiting task may have been cancelled; the write itself goes on
-                done.set_result(None)
-
-        def wake() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
-                loop.call_soon_threadsafe(finish)
-
-        pending.add_done_callback(wake)
+        if self._bell.loop is not loop:
+            self._bell = _Bell(loop)
+        bell, done = self._bell, loop.create_future()
+        pending.add_done_callback(lambda: bell.ring(done))
         await done
         return pending.result()
 

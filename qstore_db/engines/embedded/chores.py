@@ -163,7 +163,10 @@ class Chores:
     def save_all(self) -> None:
         """At a clean stop: save what changed since the last time."""
         for collection in self._engine.live_collections():
-            if self._has_segments(collection) and self.indexed(collection) < collection.current.sequence:
+            parts = collection.current.parts
+            behind = self.indexed(collection) < collection.current.sequence
+            # A graph is newer than the last save without any write in between.
+            if any(self._is_unsaved(p.source) for p in parts) or (behind and self._has_segments(collection)):
                 self.save_index(collection)
         if self._read > self.purged:
             with self._store.environment.write() as transaction:
@@ -195,6 +198,7 @@ class _Upkeep:
 
     nbytes = 0
     alone = False
+    checks_first = False
 
     def __init__(self, work: Callable[[lmdb.Transaction[bytes]], None]) -> None:
         self.ticket = Ticket()

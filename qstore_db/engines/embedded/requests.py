@@ -56,6 +56,7 @@ class WriteBatch:
         "_store",
         "_writes",
         "alone",
+        "checks_first",
         "nbytes",
         "ticket",
     )
@@ -78,6 +79,7 @@ class WriteBatch:
         self._encoded = [self._encode(write, now) for write in writes]
         self.nbytes = _WRITE_BYTES * len(writes)
         self.nbytes += sum(len(e.body) + len(e.vector) for e in self._encoded if e is not None)
+        self.checks_first = len(writes) == 1 and not isinstance(writes[0], DeleteWhere)
         self.alone = any(isinstance(write, DeleteWhere) for write in writes)
 
     def apply(self, transaction: lmdb.Transaction[bytes]) -> Written:

@@ -76,6 +76,8 @@ class Request(Protocol):
 
     ticket: Ticket
     nbytes: int
+    checks_first: bool
+    """Whether `apply` refuses before it has written anything, so that it needs no transaction of its own."""
     alone: bool
     """Whether everything before it must be published first (it reads the published state)."""
 
@@ -207,6 +209,8 @@ class Writer:
     ) -> tuple[Request, Written | None, BaseException | None]:
         undo = self._commits.mark()
         try:
+            if request.checks_first:
+                return request, request.apply(transaction), None
             with self._environment.nested(transaction) as part:
                 return request, request.apply(part), None
         except QStoreError as error:
