@@ -65,8 +65,8 @@ def run_python(block: Block, page: Path, namespace: dict[str, Any]) -> str:
     return printed.getvalue()
 
 
-def run_console(block: Block) -> tuple[str, str]:
-    """What the `$ qstore` commands of a block print, and what the block says they print."""
+def run_console(block: Block) -> tuple[str, str | None]:
+    """What the `$ qstore` commands of a block print, and what the block says they print, if it does."""
     expected: list[str] = []
     printed: list[str] = []
     for line in block.text.splitlines(keepends=True):
@@ -85,7 +85,7 @@ def run_console(block: Block) -> tuple[str, str]:
         )
         assert done.returncode == 0, f"{line}{done.stdout}{done.stderr}"
         printed.append(done.stdout)
-    return "".join(printed), "".join(expected)
+    return "".join(printed), "".join(expected) or None
 
 
 def is_as_shown(printed: str, shown: str) -> bool:
