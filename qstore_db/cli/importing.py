@@ -76,7 +76,7 @@ def import_records(
     """Store the records of a file, or of Fashion-MNIST, durably and in order.
 
     Fields other than id, vector, contexts, metadata and expires_at become metadata. The database is made if
-    there is none; a collection other than "default" needs --create. Up to 10,000 records at a time are stored
+    there is none; a collection other than "default" needs --create. Up to 5,000 records at a time are stored
     all or nothing.
     """
     from qstore_db.cli import sources

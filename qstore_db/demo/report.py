@@ -18,6 +18,8 @@ from qstore_db.demo.showcase import Answer
 from qstore_db.records import Match
 
 _STYLE: Final = Path(__file__).with_name("report.css")
+_POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+"""What a browser may load for the page: nothing but what is in it."""
 _FOOTER: Final = (
     "<footer>Written by <code>qstore demo</code>. Images: Fashion-MNIST, copyright 2017 Zalando SE, MIT licence. "
     "Every figure on this page was measured in this run.</footer>"
@@ -46,6 +48,7 @@ def page(findings: Findings) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<link rel="icon" href="data:,"><title>qstore-db demonstration</title>'
         f"<style>{_STYLE.read_text(encoding='utf-8')}</style></head><body><main>{body}</main></body></html>\n"
     )
