@@ -19,6 +19,7 @@ import lmdb
 from qstore_db.catalog import faults
 from qstore_db.catalog.copying import compacted_copy, sync
 from qstore_db.catalog.gate import Gate
+from qstore_db.catalog.pages import check_metas
 from qstore_db.errors import (
     ClosedError,
     CorruptionError,
@@ -221,6 +222,8 @@ class Environment:
         path = self.directory / DATA_FILE
         fresh = not path.exists()
         try:
+            if not fresh:
+                check_metas(path)
             self._env = lmdb.open(
                 str(self.directory),
                 map_size=MAP_SIZE,

@@ -87,7 +87,7 @@ class EmbeddedEngine:
             self._store = Store(self._environment)
             self.catalog = LmdbCatalog(self._environment)
             check_format(directory, self._store)
-            self._sequence = self._store.meta("sequence") or 0
+            self._sequence = self._store.check_sequence()
             self._group = Group(self._sequence)
             self._collections: dict[str, Collection] = {}
             self._leaving: dict[int, Collection.Readers] = {}

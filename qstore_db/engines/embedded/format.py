@@ -32,6 +32,8 @@ def check_format(directory: Path, store: Store) -> None:
     """Give a new database its format number and marker. Raises FormatError for a number other than ours."""
     found = store.meta("format")
     if found is None:
+        if store.meta("sequence") is not None:
+            raise CorruptionError(f"{directory} has lost its format number", subject=str(directory))
         with store.environment.write() as transaction:
             store.put_meta(transaction, "format", FORMAT)
     elif found != FORMAT:

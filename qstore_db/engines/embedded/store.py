@@ -148,6 +148,25 @@ class Store:
         self.vector(transaction, cid, row, id)
         return self.checksum(transaction, cid, row)
 
+    def check_sequence(self) -> int:
+        """The last op sequence, once the oplog agrees with it. Raises CorruptionError."""
+        sequence = self.meta("sequence") or 0
+        with (
+            self.environment.read() as transaction,
+            transaction.cursor(self._tables[layout.OPLOG]) as cursor,
+        ):
+            if cursor.last() and layout.unpack_row(cursor.key()) != sequence:
+                last = layout.unpack_row(cursor.key())
+                raise CorruptionError(
+                    f"the oplog ends at {last}, not at the last sequence {sequence}", subject="oplog"
+                )
+        return sequence
+
+    def numbers(self, transaction: lmdb.Transaction[bytes]) -> set[str]:
+        """The names of the stored numbers."""
+        with transaction.cursor(self._tables[layout.META]) as cursor:
+            return {key.decode(errors="replace") for key in cursor.iternext(values=False)}
+
     # Writing, inside the caller's transaction
 
     def put(self, transaction: lmdb.Transaction[bytes], cid: int, row: int, record: Encoded) -> None:
