@@ -23,7 +23,7 @@ from qstore_db.records import Metric, Vectors
 LINKS = 32
 BUILD_WIDTH = 200
 _WIDTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
-_PROBES = 256
+_PROBES = 400
 _CHUNK = 1_000
 
 
@@ -189,13 +189,18 @@ class _Gauge:
                 self._shares.setdefault((k, width), []).append(shares)
 
     def width(self, goal: Goal) -> Width | None:
-        """The smallest widths whose recall reaches the goal with a standard error to spare."""
+        """The smallest widths whose recall reaches the goal with two standard errors to spare.
+
+        With one to spare, measured recalls of 0.992 were 0.989 on fresh queries once the graph was complete.
+        """
         chosen: dict[int, tuple[int, float]] = {}
         for (k, width), parts in self._shares.items():
             shares = np.concatenate(parts)
             mean = float(shares.mean())
             error = float(shares.std() / np.sqrt(len(shares)))
-            if k not in chosen and (mean - error >= goal.recall or (goal.insist and width == _WIDTHS[-1])):
+            if k not in chosen and (
+                mean - 2.0 * error >= goal.recall or (goal.insist and width == _WIDTHS[-1])
+            ):
                 chosen[k] = (width, mean)
         if len(chosen) < 2:
             return None

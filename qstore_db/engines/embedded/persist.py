@@ -122,7 +122,7 @@ class IndexFiles:
         return len(marks)
 
     def _write(self, segment: Segment, name: str) -> tuple[FileMark, FileMark | None]:
-        values, arrays = _dump_columns(segment.columns)
+        values, arrays = dump_columns(segment.columns)
         arrays |= {
             "rows": segment.rows,
             "id_bytes": segment.packed.blob,
@@ -157,7 +157,7 @@ class IndexFiles:
                 f"index file {path.name} holds another shape than its collection", subject=path.name
             )
         ids = PackedIds(arrays["id_bytes"], arrays["id_offsets"])
-        columns = _load_columns(values, arrays)
+        columns = load_columns(values, arrays)
         settled = None if entry["settled"] is None else (entry["settled"][0], entry["settled"][1])
         segment = Segment(rows, ids, matrix, columns, graph, path.stem, settled)
         dead = np.frombuffer(entry["dead"], np.uint8) if entry["dead_count"] else None
@@ -177,7 +177,7 @@ def _entry(part: Part, segment: Segment, file: FileMark, graph: FileMark | None)
     }
 
 
-def _dump_columns(columns: Columns) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def dump_columns(columns: Columns) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     arrays: dict[str, NDArray[Any]] = {}
 
     def dump(name: str, entries: Entries) -> None:
@@ -203,7 +203,7 @@ def _dump_columns(columns: Columns) -> tuple[dict[str, Any], dict[str, NDArray[A
     return values, arrays
 
 
-def _load_columns(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Columns:
+def load_columns(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Columns:
     def load(name: str) -> Entries:
         held = arrays.get(f"{name}/values")
         positions = Growable(np.int32, arrays[f"{name}/positions"])

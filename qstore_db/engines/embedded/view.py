@@ -258,7 +258,8 @@ class Snapshot:
         """The `fetch` nearest in float32, ordered in float64, and for which queries they hold the k nearest."""
         metric = self.spec.metric
         coarse, positions = nearest(part.matrix, queries, fetch, metric, admitted.bits)
-        sound = np.asarray(np.isfinite(coarse).all(axis=1), np.bool_)  # float32 overflows from 1.8e19 on
+        # Squares overflow float32 from 1.8e19 on: FAISS then leaves places empty, or orders by infinity.
+        sound = np.asarray((np.isfinite(coarse) & (positions >= 0)).all(axis=1), np.bool_)
         raw = exact_rows(part.matrix, queries, np.maximum(positions, 0), metric)
         order = np.argsort(raw, axis=1, kind="stable")
         raw = np.take_along_axis(raw, order, 1)
