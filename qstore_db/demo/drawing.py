@@ -62,8 +62,8 @@ def legend(label: str, well: int) -> str:
 
 def classes(comparison: Comparison) -> str:
     """Far precision by class: an open dot for plain ranks, a filled one for tunnelling, a line between them."""
-    row, left, right = 30, 104, 50
-    width, height = 640, row * len(CLASSES) + 34
+    row, left, right = 26, 88, 46
+    width, height = 460, row * len(CLASSES) + 34
     span = width - left - right
 
     def at(value: float) -> float:
@@ -83,7 +83,7 @@ def classes(comparison: Comparison) -> str:
         y = row * i + row / 2 + 4
         trend = "gain" if tunnel >= plain else "loss"
         parts.append(
-            f'<text class="name" x="{left - 14}" y="{y + 4:.1f}" text-anchor="end">{escape(name)}</text>'
+            f'<text class="name" x="{left - 12}" y="{y + 4:.1f}" text-anchor="end">{escape(name)}</text>'
         )
         parts.append(
             f'<line class="{trend}" x1="{at(plain):.1f}" y1="{y:.1f}" x2="{at(tunnel):.1f}" y2="{y:.1f}"/>'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Final
@@ -194,28 +194,28 @@ def _map(found: Findings) -> str:
 
 
 def _crash(found: Findings) -> str:
+    def row(name: str, cells: Iterable[object]) -> str:
+        return f"<tr><td>{name}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+    kills = found.kills
+    head = "".join(f"<th>kill {number}</th>" for number in range(1, len(kills) + 1))
     rows = "".join(
-        f"<tr><td>{number}</td><td>{kill.acknowledged:,}</td><td>{kill.kept:,}</td><td>{kill.lost}</td>"
-        f"<td>{kill.unannounced}</td><td>{kill.reopened_seconds:.2f} s</td>"
-        f"<td>{'intact' if not kill.problems else escape('; '.join(kill.problems))}</td></tr>"
-        for number, kill in enumerate(found.kills, 1)
+        [
+            row("acknowledged", (f"{kill.acknowledged:,}" for kill in kills)),
+            row("found, bit for bit", (f"{kill.kept:,}" for kill in kills)),
+            row("lost", (kill.lost for kill in kills)),
+            row("written, not yet announced", (kill.unannounced for kill in kills)),
+            row("opened again in", (f"{kill.reopened_seconds:.2f}&nbsp;s" for kill in kills)),
+            row("full check", (escape("; ".join(kill.problems)) or "intact" for kill in kills)),
+        ]
     )
-    names = (
-        "kill",
-        "acknowledged",
-        "found, bit for bit",
-        "lost",
-        "written, not yet announced",
-        "reopened in",
-    )
-    head = "".join(f"<th>{name}</th>" for name in (*names, "full check"))
     return (
         '<section id="crash"><h2>Killed in the middle of writing</h2>'
         "<p>A process of its own wrote to this database from four threads and printed each record's number once "
         "the database had acknowledged it. It was then killed with SIGKILL, which no program can catch. The "
         "directory was opened again, and every acknowledged record looked up and compared.</p>"
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-        f'<p class="soft" style="margin-top:12px">The images imported before: {found.images_after:,} of '
+        f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody>'
+        f'</table></div><p class="soft after">The images imported before: {found.images_after:,} of '
         f"{found.imported:,} are there. This shows that a killed process loses nothing; a power failure is another "
         "matter, for which each acknowledgement waits until the disk reports its data as written.</p></section>"
     )

@@ -40,8 +40,8 @@ QUESTIONS: Final = (
     ),
     Question(
         "Filtered",
-        "The same, but only among dark pictures of anything except ankle boots. The ten nearest of those that pass, "
-        "not those of the ten nearest that pass.",
+        "The same, but only among dark pictures of anything except ankle boots: the ten nearest of those that "
+        "pass, not those of the ten nearest that pass.",
         'db.query(boot, filter={"class": {"$ne": "Ankle boot"}, "brightness": {"$lt": 0.25}})',
         {"filter": {"class": {"$ne": "Ankle boot"}, "brightness": {"$lt": 0.25}}},
     ),

@@ -64,10 +64,10 @@ class Terminal:
     def kill(self, round_: int, kill: Kill) -> None:
         if round_ == 0:
             self._head("A writing process, killed with SIGKILL")
-        check = "everything stored is intact" if not kill.problems else "; ".join(kill.problems)
+        check = "intact" if not kill.problems else "; ".join(kill.problems)
         self._say(
-            f"  kill {round_ + 1}: {kill.acknowledged:,} writes acknowledged, {kill.kept:,} found bit for bit, "
-            f"{kill.lost} lost; reopened in {kill.reopened_seconds:.2f} s; {check}"
+            f"  kill {round_ + 1}: {kill.acknowledged:,} writes acknowledged, {kill.kept:,} found, "
+            f"{kill.lost} lost; {check}; open in {kill.reopened_seconds:.2f} s"
         )
 
     def after_kills(self, findings: Findings) -> None:

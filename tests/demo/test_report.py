@@ -210,7 +210,9 @@ frame.onload = () => {
     broken: [...page.images].filter((i) => !i.complete || i.naturalWidth === 0).length,
     hidden: [...page.querySelectorAll("img, svg, h1, h2, h3, p, table, code")]
       .filter((e) => hidden(e.getBoundingClientRect())).length,
-    cut: [...page.querySelectorAll("img, svg, h1, h2, h3, h4, p, code, figcaption, .tile, .bar b")].filter((e) => {
+    cut: [...page.querySelectorAll(
+      "img, svg, h1, h2, h3, h4, p, code, figcaption, table, .scroll, .tile, .bar *"
+    )].filter((e) => {
       const box = e.getBoundingClientRect();
       const overfull = e.clientWidth > 0 && e.scrollWidth > e.clientWidth + 1;
       return overfull || box.left < -1 || box.right > root.clientWidth + 1;
