@@ -216,8 +216,8 @@ def _crash(found: Findings) -> str:
         "directory was opened again, and every acknowledged record looked up and compared.</p>"
         f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody>'
         f'</table></div><p class="soft after">The images imported before: {found.images_after:,} of '
-        f"{found.imported:,} are there. This shows that a killed process loses nothing; a power failure is another "
-        "matter, for which each acknowledgement waits until the disk reports its data as written.</p></section>"
+        f"{found.imported:,} are there. A kill tests the process, not the disk: against a power failure each "
+        "acknowledgement waits until the disk reports its data as written.</p></section>"
     )
 
 
