@@ -133,7 +133,10 @@ class Store:
     def meta(self, name: str) -> int | None:
         """A stored number, or None. Raises CorruptionError where its checksum does not hold."""
         with self.environment.read() as transaction:
-            value = transaction.get(name.encode(), db=self._tables[layout.META])
+            return self._meta(transaction, name)
+
+    def _meta(self, transaction: lmdb.Transaction[bytes], name: str) -> int | None:
+        value = transaction.get(name.encode(), db=self._tables[layout.META])
         return None if value is None else layout.decode_meta(name, value)
 
     def every_id(self, transaction: lmdb.Transaction[bytes]) -> Iterator[tuple[int, str, int]]:
@@ -150,11 +153,11 @@ class Store:
 
     def check_sequence(self) -> int:
         """The last op sequence, once the oplog agrees with it. Raises CorruptionError."""
-        sequence = self.meta("sequence") or 0
         with (
             self.environment.read() as transaction,
             transaction.cursor(self._tables[layout.OPLOG]) as cursor,
         ):
+            sequence = self._meta(transaction, "sequence") or 0
             if cursor.last() and layout.unpack_row(cursor.key()) != sequence:
                 last = layout.unpack_row(cursor.key())
                 raise CorruptionError(
