@@ -150,7 +150,9 @@ class Hits(Protocol):
         """(m, d) float32 in search space: unit rows under cosine, as stored otherwise."""
         ...
 
-    def records(self) -> list[Record]: ...
+    def records(self, *, vectors: bool = True) -> list[Record]:
+        """The records as of this view. Without `vectors` theirs are empty, (0,), which costs less."""
+        ...
 
 
 class View(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,16 @@ class Match:
         return self._explanation
 
 
+class ReadRecords(Protocol):
+    """Reads the records behind ranked columns; only with `vectors` do theirs hold anything."""
+
+    def __call__(self, *, vectors: bool) -> list[Record]: ...
+
+
+def _none(*, vectors: bool) -> list[Record]:  # noqa: ARG001 - nothing is left to be read
+    return []
+
+
 @dataclass(frozen=True, slots=True)
 class Ranked:
     """Ranked columns of one result, all of length m, best first.
@@ -74,7 +84,7 @@ class Ranked:
     distance: Floats
     similarity: Floats
     ids: Callable[[], list[str]]
-    records: Callable[[], list[Record]]
+    records: ReadRecords
     weight: Floats | None = None
     terms: Mapping[str, Floats] = field(default_factory=dict)
     scale: Mapping[str, float] = field(default_factory=dict)
@@ -156,11 +166,11 @@ class QueryResult(Sequence[Match]):
         if matches is None:
             self._matches = matches = list(self._build(ranked))
             # A kept result must not keep alive the snapshot that its query ran on.
-            self._ranked = replace(ranked, ids=list, records=list)
+            self._ranked = replace(ranked, ids=list, records=_none)
         return matches
 
     def _build(self, r: Ranked) -> Iterator[Match]:
-        for i, record in zip(range(len(r.score)), r.records(), strict=True):
+        for i, record in zip(range(len(r.score)), r.records(vectors=self._include_vectors), strict=True):
             yield Match(
                 id=record.id,
                 score=float(r.score[i]),
@@ -230,4 +240,4 @@ class Page(Sequence[Record]):
 def empty_ranked(**columns: Any) -> Ranked:
     """The ranked columns of a result without matches."""
     nothing = np.empty(0)
-    return Ranked(nothing, nothing, nothing, list, list, **columns)
+    return Ranked(nothing, nothing, nothing, list, _none, **columns)

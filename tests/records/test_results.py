@@ -17,6 +17,7 @@ class Snapshot:
 
     def __init__(self) -> None:
         self.ids_read = self.records_read = 0
+        self.vectors_read = False
         self.stored = [
             Record(f"r{i}", np.full(2, i, np.float32), (("a", 1.0),), {"n": i}, version=10 + i)
             for i in range(3)
@@ -26,8 +27,9 @@ class Snapshot:
         self.ids_read += 1
         return [record.id for record in self.stored]
 
-    def records(self) -> list[Record]:
+    def records(self, *, vectors: bool) -> list[Record]:
         self.records_read += 1
+        self.vectors_read = vectors
         return self.stored
 
     def ranked(self) -> Ranked:
@@ -184,3 +186,9 @@ def test_records_are_equal_when_all_they_promise_is() -> None:
 def test_a_record_is_not_hashable_since_its_vector_is_not() -> None:
     with pytest.raises(TypeError, match="unhashable"):
         hash(Record("a", np.ones(2, np.float32)))
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_vectors_are_read_only_for_those_who_asked_for_them(snapshot: Snapshot, asked: bool) -> None:
+    list(QueryResult(snapshot.ranked(), exact=True, include_vectors=asked))
+    assert snapshot.vectors_read is asked

@@ -25,7 +25,7 @@ from qstore_db.engines.embedded.files import FileMark
 from qstore_db.engines.embedded.graph import Graph, Width
 from qstore_db.engines.embedded.part import Part
 from qstore_db.engines.embedded.segment import PackedIds, Segment
-from qstore_db.errors import CorruptionError
+from qstore_db.errors import CorruptionError, DiskFullError
 
 KEPT = 2
 
@@ -59,6 +59,9 @@ class IndexFiles:
         self._catalog = catalog
         self._prefix = f"index/{cid:08d}/"
 
+    def _key(self, sequence: int) -> str:
+        return f"{self._prefix}{sequence:020d}"
+
     def manifests(self) -> list[Manifest]:
         """Newest first."""
         return [Manifest.of(entry.value) for entry in reversed(list(self._catalog.scan(self._prefix)))]
@@ -86,7 +89,7 @@ class IndexFiles:
             entries.append(_entry(part, segment, *marks))
         manifest = Manifest(sequence, last_row, tuple(entries))
         value = {"sequence": sequence, "last_row": last_row, "segments": entries}
-        self._catalog.put(f"{self._prefix}{sequence:020d}", value)
+        self._catalog.put(self._key(sequence), value)
         self.prune()
         return manifest
 
@@ -95,10 +98,16 @@ class IndexFiles:
         keys = [entry.key for entry in self._catalog.scan(self._prefix)]
         self._catalog.apply([CatalogDelete(key) for key in keys[:-KEPT]])
         named = {mark.name for manifest in self.manifests() for mark in manifest.files()}
-        if self.directory.is_dir():
-            for path in self.directory.iterdir():
-                if path.name not in named:
-                    path.unlink(missing_ok=True)
+        with files.room_in(self.directory):
+            if self.directory.is_dir():
+                for path in self.directory.iterdir():
+                    if path.name not in named:
+                        path.unlink(missing_ok=True)
+
+    def drop(self, manifest: Manifest) -> None:
+        """Forget a manifest that cannot be loaded, where the disk has room for that."""
+        with contextlib.suppress(DiskFullError):
+            self._catalog.delete(self._key(manifest.sequence))
 
     def forget(self) -> None:
         """Drop every manifest and file."""

@@ -41,6 +41,7 @@ def recover(store: Store, collection: Collection, index: IndexFiles, sequence: i
             parts = index.load(manifest, collection.spec)
         except CorruptionError as error:
             skipped.append(str(error))
+            index.drop(manifest)
             continue
         collection.load(parts, manifest.sequence)
         _replay_deaths(store, collection, manifest, sequence)

@@ -15,6 +15,8 @@ from qstore_db.engines.embedded.layout import Body, Op, Total
 from qstore_db.errors import CorruptionError
 from qstore_db.records import Metadata, Record, Vectors
 
+_NO_VECTOR = np.empty(0, np.float32)
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
@@ -79,8 +81,11 @@ class Store:
                     out.append(_record(row, body, self._vector(cursor, cid, row, id)))
         return out
 
-    def records(self, cid: int, rows: NDArray[np.int64]) -> list[Record]:
-        """Records by row. Rows of a snapshot stay stored for as long as the snapshot is held."""
+    def records(self, cid: int, rows: NDArray[np.int64], *, vectors: bool = True) -> list[Record]:
+        """Records by row, their `vector` empty without `vectors`.
+
+        Rows of a snapshot stay stored for as long as the snapshot is held.
+        """
         with (
             self.environment.read() as transaction,
             transaction.cursor(self._tables[layout.VECTORS]) as cursor,
@@ -88,7 +93,8 @@ class Store:
             out: list[Record] = []
             for row in rows.tolist():
                 body = self.body(transaction, cid, row)
-                out.append(_record(row, body, self._vector(cursor, cid, row, body.id)))
+                vector = self._vector(cursor, cid, row, body.id) if vectors else _NO_VECTOR
+                out.append(_record(row, body, vector))
             return out
 
     def metadata(self, cid: int, rows: NDArray[np.int64]) -> list[Metadata]:

@@ -167,8 +167,8 @@ class Snapshot:
             out.append((self.parts[i], places[where] - self._offsets[i], where))
         return out
 
-    def records(self, places: Indices) -> list[Record]:
-        return self._store.records(self.cid, self.rows_at(places))
+    def records(self, places: Indices, *, vectors: bool = True) -> list[Record]:
+        return self._store.records(self.cid, self.rows_at(places), vectors=vectors)
 
     def ids(self, places: Indices) -> list[str]:
         out = [""] * len(places)
@@ -348,5 +348,5 @@ class SnapshotHits:
             out[where] = part.matrix[positions]
         return out
 
-    def records(self) -> list[Record]:
-        return self._snapshot.records(self._places)
+    def records(self, *, vectors: bool = True) -> list[Record]:
+        return self._snapshot.records(self._places, vectors=vectors)
