@@ -17,7 +17,7 @@ import numpy as np
 import qstore_db.errors
 from qstore_db import QuantumDatabase
 from qstore_db.database.backup import restore
-from qstore_db.engines.embedded import chores, collection, engine, janitor
+from qstore_db.engines.embedded import chores, collection, engine, graph, janitor
 
 DIRECTORY = Path(sys.argv[1])
 OUT = os.dup(1)
@@ -28,6 +28,7 @@ def hurry(tail_rows: int = 64) -> None:
     for module, name, value in (
         (collection, "TAIL_ROWS", tail_rows),
         (engine, "SEAL_ROWS", 16),
+        (graph, "_CHUNK", 16),
         (chores, "QUIET_SECONDS", 0.01),
         (chores, "SAVE_SECONDS", 0.01),
         (janitor, "PERIOD", 0.005),

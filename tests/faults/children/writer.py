@@ -9,13 +9,14 @@ import threading
 import traceback
 
 from qstore_db import QuantumDatabase
-from qstore_db.engines.embedded import builder, chores, collection, engine, janitor
+from qstore_db.engines.embedded import builder, chores, collection, engine, graph, janitor
 from qstore_db.errors import CollectionExistsError
 from qstore_db.testing.faults.ledger import DIMENSIONS, Step
 
 SMALL = (
     (collection, "TAIL_ROWS", 64),
     (builder, "MAX_SEGMENT_ROWS", 2_000),
+    (graph, "_CHUNK", 16),
     (engine, "SEAL_ROWS", 16),
     (chores, "QUIET_SECONDS", 0.01),
     (chores, "SAVE_SECONDS", 0.01),
@@ -63,7 +64,7 @@ def main() -> None:
     db = QuantumDatabase.connect(directory)
     for name, dimension in DIMENSIONS.items():
         try:
-            db.create_collection(name, dimension=dimension)
+            db.create_collection(name, dimension=dimension, index="hnsw")
         except CollectionExistsError:
             continue
     threads = [threading.Thread(target=write, args=(db, run, writer)) for writer in range(writers)]
