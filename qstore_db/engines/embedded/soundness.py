@@ -65,6 +65,6 @@ class Soundness:
             self.verdict = "; ".join(report.problems[:3]) or "passed"
 
     def _breathe(self) -> None:
-        time.sleep(0.01)  # leaves most of a core to others
+        time.sleep(0.003)  # leaves most of a core, and the interpreter, to others
         if self._stop.is_set():
             raise ClosedError("the database is closing")

@@ -30,7 +30,9 @@ from qstore_db.engines.embedded.store import Store
 from qstore_db.errors import CorruptionError, FormatError
 
 MAX_PROBLEMS = 20
-_BREATHE_EVERY = 1_000
+_BREATHE_EVERY = (
+    32  # about a millisecond: what a query in another thread may have to wait for the interpreter
+)
 _NUMBERS = ("format", "sequence", "purged", "clean")
 _OTHER_FORMAT = 3
 
@@ -67,13 +69,13 @@ def check_engine(
 ) -> Report:
     """One scan of everything, the records as of one moment.
 
-    Collections that were dropped are left out: they may be half erased. `breathe` is called every 1,000 records;
+    Collections that were dropped are left out: they may be half erased. `breathe` is called every 32 entries;
     it may sleep, and what it raises ends the check.
     """
     problems: list[str] = []
     records = _check_records(store, catalog, problems, breathe)
     entries = _count(catalog.verify, problems)
-    ops = _count(lambda: _check_oplog(store), problems)
+    ops = _count(lambda: _check_oplog(store, breathe), problems)
     index_problems: list[str] = []
     files = sum(_count(index.verify, index_problems) for index in indexes)
     return Report(
@@ -89,13 +91,15 @@ def _count(check: Callable[[], int], problems: list[str]) -> int:
         return 0
 
 
-def _check_oplog(store: Store) -> int:
+def _check_oplog(store: Store, breathe: Callable[[], None]) -> int:
     """Follow the oplog, which has no gaps; how many entries it has."""
     count = before = 0
     for op in store.oplog(0):
         if before and op.sequence != before + 1:
             raise CorruptionError(f"the oplog has a gap after {before}", subject=f"oplog {before}")
         count, before = count + 1, op.sequence
+        if count % _BREATHE_EVERY == 0:
+            breathe()
     return count
 
 
