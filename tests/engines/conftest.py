@@ -52,10 +52,10 @@ def db(start: Callable[..., EmbeddedEngine]) -> EmbeddedEngine:
 
 @pytest.fixture
 def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tails of 32 rows, and graphs for anything from 64 rows on."""
+    """Tails of 32 rows, and graphs from 9 rows on."""
     monkeypatch.setattr(collection, "TAIL_ROWS", 32)
     monkeypatch.setattr(engine, "SEAL_ROWS", 8)
-    monkeypatch.setattr(graph, "_CHUNK", 32)
+    monkeypatch.setattr(graph, "_CHUNK", 8)
 
 
 @pytest.fixture
