@@ -28,20 +28,29 @@ def check_records(directory: Path, records: Path) -> None:
         )
 
 
-def check_format(directory: Path, store: Store) -> None:
-    """Give a new database its format number and marker. Raises FormatError for a number other than ours."""
+def read_format(directory: Path, store: Store) -> int | None:
+    """The format of a directory, None for a new one.
+
+    Raises FormatError for a number other than ours, and CorruptionError where there are records but no number.
+    """
     found = store.meta("format")
     if found is None:
         if store.meta("sequence") is not None:
             raise CorruptionError(f"{directory} has lost its format number", subject=str(directory))
-        with store.environment.write() as transaction:
-            store.put_meta(transaction, "format", FORMAT)
     elif found != FORMAT:
         remedy = "install a newer release" if found > FORMAT else "export it with the release that wrote it"
         raise FormatError(
             f"{directory} has format {found}, this release reads format {FORMAT}; {remedy}",
             subject=str(directory),
         )
+    return found
+
+
+def check_format(directory: Path, store: Store) -> None:
+    """Give a new database its format number and marker. Raises what `read_format` raises."""
+    if read_format(directory, store) is None:
+        with store.environment.write() as transaction:
+            store.put_meta(transaction, "format", FORMAT)
     marker = directory / MARKER
     if not marker.exists():
         with files.room_in(directory):

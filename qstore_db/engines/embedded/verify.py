@@ -22,7 +22,7 @@ from qstore_db.catalog.lmdb import LmdbCatalog
 from qstore_db.catalog.pages import check_metas, check_pages
 from qstore_db.engines.embedded import layout
 from qstore_db.engines.embedded.files import room_in
-from qstore_db.engines.embedded.format import check_records
+from qstore_db.engines.embedded.format import check_records, read_format
 from qstore_db.engines.embedded.layout import COLLECTION_PREFIX, INDEX_FOLDER, RECORDS_FOLDER, Total
 from qstore_db.engines.embedded.ownership import DirectoryLock
 from qstore_db.engines.embedded.persist import IndexFiles
@@ -187,8 +187,7 @@ def check_directory(directory: Path) -> Report:
         return Report(0, 0, 0, 0, (str(error),), ())
     try:
         store, catalog = Store(environment), LmdbCatalog(environment)
-        if (found := store.meta("format")) != layout.FORMAT:
-            raise FormatError(f"{directory} has format {found}, not {layout.FORMAT}", subject=str(directory))
+        read_format(directory, store)
         folders = [
             IndexFiles(directory / INDEX_FOLDER, catalog, entry.value["cid"])
             for entry in catalog.scan(COLLECTION_PREFIX)
