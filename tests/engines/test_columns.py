@@ -124,6 +124,17 @@ def test_a_path_that_found_no_room_is_left_to_the_records(monkeypatch: pytest.Mo
             found(columns, 1, {path: 1})
 
 
+def test_a_path_that_one_source_has_no_room_for_is_not_answered_from_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MAX_PATHS", 1)
+    parts = [(columns_of([{"a": 1}]), 1, None), (columns_of([{"b": 1, "a": 1}]), 1, None)]
+    merged = merge(parts)
+    assert found(merged, 2, {"b": 1}) == [False, True]
+    with pytest.raises(NotIndexed):
+        found(merged, 2, {"a": 1})
+
+
 @given(
     st.lists(st.tuples(records, st.integers(0, 6)), min_size=1, max_size=4),
     drawn.filters(),

@@ -95,13 +95,13 @@ def slack(queries: Vectors, reach: Exact, metric: Metric, peak: float, *, produc
     """
     d = queries.shape[1]
     unit = (d + 4) * 2.0**-23
-    norms = np.einsum("qd,qd->q", queries, queries, dtype=np.float64)
-    if metric is Metric.DOT:
+    sizes = reach
+    if product or metric is Metric.DOT:
+        wide = queries.astype(np.float64)
+        norms = np.einsum("qd,qd->q", wide, wide)
         sizes = np.sqrt(norms * peak)
-    elif product:
-        sizes = 2.0 * (norms + (np.sqrt(norms) + np.sqrt(reach)) ** 2)
-    else:
-        sizes = reach
+        if metric is not Metric.DOT:
+            sizes = 2.0 * (norms + (np.sqrt(norms) + np.sqrt(reach)) ** 2)
     return np.asarray(unit * sizes + d * _TINY, np.float64)
 
 

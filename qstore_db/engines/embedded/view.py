@@ -241,6 +241,8 @@ class Snapshot:
         fetch = min(k + k // 8 + _SPARE, admitted.count)
         while len(waiting) and fetch * 4 <= max(admitted.count, 4 * (k + k // 8 + _SPARE)):
             r, p, sure = self._propose(part, queries[waiting], k, fetch, admitted)
+            if len(waiting) == len(raw) and sure.all() and not (fetch > k and (r[:, k] == r[:, k - 1]).any()):
+                return r[:, :k], p[:, :k]
             for at, values, places in zip(waiting[sure], r[sure], p[sure], strict=True):
                 raw[at], positions[at] = self._cut(part, values, places, k)
             waiting = waiting[~sure]
