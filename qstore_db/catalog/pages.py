@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import BinaryIO
 
 from qstore_db.errors import CorruptionError
 
@@ -78,22 +79,30 @@ class _Meta:
     transaction: int
 
 
-def check_metas(path: Path) -> None:
-    """Compare the two meta pages of a data file that nobody writes to.
+def check_metas(path: Path, *, both: bool = False) -> None:
+    """Check that the newer meta page of a data file that nobody writes to is what its number says.
 
-    Each commit writes one of them, by turns. Where the newer one no longer says so, LMDB opens the state before,
-    and the last commit is gone in silence. Raises CorruptionError then; a file that is too short or of another
-    format is left to LMDB to refuse.
+    Each commit writes one of the two, by turns. Where the newer one no longer says so, LMDB opens the state before,
+    and the last commit is gone in silence. The list of free pages tells: each commit enters those that it freed
+    under its own number. Raises CorruptionError; a file that is too short or of another format is left to LMDB
+    to refuse.
+
+    `both`: the older page as well. It is wrong, without any loss, from a commit that failed on a bad disk until
+    the next commit; otherwise it is the newer one, and its number is damaged.
     """
     with path.open("rb") as file:
         metas = _metas(file.read(2 * _PAGE_SIZES[-1]))
-    if metas is None:
-        return
-    first, second = (meta.transaction for meta in metas)
-    by_turns = abs(first - second) == 1 and first % 2 == 0
-    if not by_turns and (first, second) != (0, 0):
+        if metas is None:
+            return
+        numbers = [meta.transaction for meta in metas]
+        freed = [_last_key(file, meta.free, metas[0].free.page_size) for meta in metas]
+    by_turns = numbers == [0, 0] or (abs(numbers[0] - numbers[1]) == 1 and numbers[0] % 2 == 0)
+    # The first commit frees nothing, nor does a compacted copy, which has the number 1.
+    agree = [freed[i] == numbers[i] or (freed[i] is None and numbers[i] < 2) for i in range(2)]
+    if not by_turns or not agree[numbers.index(max(numbers))] or (both and not all(agree)):
         raise CorruptionError(
-            f"the meta pages of {path} are damaged: they name the transactions {first} and {second}",
+            f"the meta pages of {path} name the transactions {numbers[0]} and {numbers[1]}, which they are not: "
+            "a page is damaged, or a commit failed and none came after it",
             subject=str(path),
         )
 
@@ -132,6 +141,27 @@ def _metas(head: bytes) -> list[_Meta] | None:
         metas.append(_Meta(free, directory, *_STATE.unpack_from(head, trees + 2 * _TREE.size)))
         at += free.page_size
     return metas
+
+
+def _last_key(file: BinaryIO, tree: _Tree, page_size: int) -> int | None:
+    """The highest number in a tree of numbers; None if it is empty, -1 if it is damaged."""
+    page = tree.root
+    if page == _NOWHERE:
+        return None
+    for _ in range(tree.depth):
+        try:
+            file.seek(page * page_size)
+            data = file.read(page_size)
+            lower = _HEADER.unpack_from(data)[3]
+            (at,) = struct.unpack_from("=H", data, lower - 2)
+            low, high, flags, _ = _NODE.unpack_from(data, at)
+            (key,) = _NUMBER.unpack_from(data, at + _NODE.size)
+        except (struct.error, OSError, OverflowError):
+            return -1
+        if data[10] & _LEAF:
+            return int(key)
+        page = low | high << 16 | flags << 32
+    return -1
 
 
 class _Walk:

@@ -202,7 +202,7 @@ def test_a_flip_anywhere_in_the_data_file_is_harmless_or_found_by_verify(
 def test_a_flip_in_the_structure_of_pages_is_harmless_or_found_by_verify(
     source: Path, tmp_path: Path
 ) -> None:
-    outcomes = flips(source, tmp_path / "scratch", "verify", structural_bits(source / DATA, 150, 2))
+    outcomes = flips(source, tmp_path / "scratch", "verify", structural_bits(source / DATA, 120, 2))
     assert outcomes["found"] > 30
 
 

@@ -13,7 +13,7 @@ import pytest
 from qstore_db import QuantumDatabase
 from qstore_db.engines.embedded.verify import check_directory
 from qstore_db.testing.faults import KilledWriter, KillMoment
-from qstore_db.testing.faults.ledger import DIMENSIONS, Ledger
+from qstore_db.testing.faults.ledger import Ledger
 
 WRITER = Path(__file__).parent / "children" / "writer.py"
 
@@ -53,9 +53,11 @@ def check_search(db: QuantumDatabase, collection: str, ledger: Ledger) -> None:
     if not vectors:
         return
     results = db.query_batch(np.stack(list(vectors.values())), top_k=1, collection=collection)
-    for id, result in zip(vectors, results, strict=True):
-        assert result[0].id == id or not result.exact
-        assert result[0].id in vectors
+    found = [result[0].id for result in results]
+    assert {*found} <= {*vectors}
+    missed = [r.exact for r, one, id in zip(results, found, vectors, strict=True) if one != id]
+    assert not any(missed)
+    assert len(missed) <= 0.05 * len(vectors)  # a graph may miss some
 
 
 def kill_often(directory: Path, kills: int, seed: int) -> Ledger:
@@ -68,7 +70,7 @@ def kill_often(directory: Path, kills: int, seed: int) -> Ledger:
 def test_forty_kills_lose_nothing_acknowledged(tmp_path: Path) -> None:
     ledger = kill_often(tmp_path / "db", 40, seed=1)
     assert ledger.acknowledged > 1_000
-    assert set(DIMENSIONS) == {"default", "wide"}
+    assert {path.suffix for path in (tmp_path / "db" / "index").rglob("*.*")} >= {".segment", ".graph"}
     assert ledger.in_flight_stored > 0
     assert ledger.in_flight_lost > 0
 

@@ -180,7 +180,7 @@ def check_directory(directory: Path) -> Report:
     path = directory / RECORDS_FOLDER / DATA_FILE
     try:
         check_records(directory, path.parent)
-        check_metas(path)
+        check_metas(path, both=True)
         check_pages(path)
         environment = Environment(path.parent, tables=layout.TABLES, read_only=True)
     except CorruptionError as error:  # what follows from damaged pages would only blur this

@@ -39,7 +39,7 @@ def content(db: QuantumDatabase) -> object:
             [r is not None and r.vector.tobytes() for r in db.get([r.id for r in records], collection=name)],
             [
                 [(m.id, m.distance, json.dumps(dict(m.metadata))) for m in result]
-                for result in db.query_batch(vectors[:20], top_k=5, collection=name)
+                for result in db.query_batch(vectors[:3], top_k=5, collection=name)
             ],
             [m.id for m in db.query(vectors[0], context="even", scale=1.0, collection=name)],
             db.count({"tags": "a"}, collection=name),
