@@ -19,7 +19,10 @@ CHEAP_SCAN_ROWS = 4_096
 """A context of fewer is always scanned: over-fetching could not beat it."""
 FETCH_COST = 64
 """Scanned rows that cost as much as one more fetched neighbour (measured on graphs of 60,000 rows)."""
-_FIRST = 8
+FIRST_FETCH = 2
+"""Times k, to begin with. In a context that is common near the query that is nearly always enough (93 of 100
+queries at k = 20), and half as dear as eight times k; the stop rule asks for more where it is not."""
+_LEAST_FETCH = 32
 _GROWTH = 4
 
 
@@ -29,7 +32,7 @@ def context_query(
     """The k best of a context query: hits, their ranking, and whether they are certain."""
     rows = view.count(selection)
     scannable = may_scan and rows <= SCAN_ROWS
-    fetch = max(_FIRST * k, 64)
+    fetch = max(FIRST_FETCH * k, _LEAST_FETCH)
     while True:
         if scannable and (rows <= CHEAP_SCAN_ROWS or FETCH_COST * fetch > rows):
             return *ranking.rank(view.scan(query, selection), k), True

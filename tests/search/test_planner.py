@@ -129,7 +129,7 @@ def test_over_fetching_stops_as_soon_as_the_bound_allows(
     watched = Watched(view_of(db, name))
     hits, _, exact = ask(watched, [0.0], 5, ranking(), may_scan=False)
     assert hits.ids() == [f"r{i:05}" for i in range(5)]
-    assert watched.fetched == [64]
+    assert watched.fetched == [32]
     assert exact
 
 
@@ -171,7 +171,7 @@ def test_over_fetching_turns_to_the_scan_once_that_is_cheaper(
     name = fill(np.linspace(0, 1, 5_000)[:, None], contexts=contexts)
     watched = Watched(view_of(db, name), exact=False)
     hits, _, exact = ask(watched, [0.0], 1, ranking(), may_scan=True)
-    assert (watched.fetched, watched.scans) == ([64], 1)
+    assert (watched.fetched, watched.scans) == ([32], 1)
     assert hits.ids() == ["r04999"]
     assert exact
 
