@@ -49,6 +49,22 @@ def test_columns_of_a_tail_agree_with_the_records(held: list[Metadata], filter: 
     assert found(columns_of(held), len(held), filter) == expected(held, filter)
 
 
+EXTREMES: list[int | float] = [
+    *(sign * v for v in (0.5, 1 << 53, (1 << 53) + 1, 1e19, 1e308, 5e-324) for sign in (1, -1)),
+    -(1 << 63),
+    (1 << 63) - 1,
+    float(1 << 63),
+]
+
+
+@pytest.mark.parametrize("operator", ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte"])
+def test_extreme_numbers_compare_with_each_other_as_in_the_records(operator: str) -> None:
+    held: list[Metadata] = [{"x": value} for value in EXTREMES]
+    for bound in EXTREMES:
+        filter = {"x": {operator: bound}}
+        assert found(columns_of(held), len(held), filter) == expected(held, filter), filter
+
+
 @given(records, records, drawn.filters())
 def test_rows_added_later_do_not_change_what_a_reader_of_fewer_rows_finds(
     held: list[Metadata], later: list[Metadata], filter: Mapping[str, object]
