@@ -11,8 +11,14 @@ from hypothesis import HealthCheck, settings
 
 # No deadlines: the machines that run this are shared, and a slow example is not a wrong one.
 settings.register_profile("default", deadline=None, max_examples=50, print_blob=True)
+# CI repeats the same examples, so that a red run means a change and not a lucky draw; other runs explore.
 settings.register_profile(
-    "ci", deadline=None, max_examples=100, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+    "ci",
+    deadline=None,
+    max_examples=100,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("default")
 
