@@ -22,7 +22,7 @@ from qstore_db.records import Metric, Vectors
 
 LINKS = 32
 BUILD_WIDTH = 200
-_WIDTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+_WIDTHS = (12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 128, 192, 256, 384, 512, 768, 1024)
 _PROBES = 400
 _CHUNK = 1_000
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 ROWS_PER_WIDTH = 16
 """Exactly searched rows that cost as much as one unit of a graph's search width (measured: 7 at 784
 dimensions, 31 at 96)."""
+_WAGER = 2
+"""A graph is asked under a selection only where that costs this many times less than the exact search, which has
+to follow where too few of the neighbours are admitted."""
 _READ_ROWS = 4_096
 _SPARE = 8
 """Extra candidates from a float32 search, so that summing in float64 can still reorder the last ones."""
@@ -204,7 +207,7 @@ class Snapshot:
         waiting = np.arange(len(queries))
         fetch = int(1.5 * k * part.n / admitted.count) + 1
         allowed = np.ones(part.n, np.bool_) if admitted.bits is None else unpack(admitted.bits, part.n)
-        while len(waiting) and ROWS_PER_WIDTH * graph.width.of(fetch) < admitted.count:
+        while len(waiting) and _WAGER * ROWS_PER_WIDTH * graph.width.of(fetch) < admitted.count:
             r, p = self._graph(part, queries[waiting], fetch, graph.width.of(fetch))
             fits = allowed[p]
             enough = fits.sum(axis=1) >= k
