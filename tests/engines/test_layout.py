@@ -1,4 +1,4 @@
-"""Keys and values that damage made too long or too short: LMDB pads entries to even sizes, where a byte may hide."""
+"""Keys and values that damage made too long or too short: LMDB pads entries to even sizes, which hides a byte."""
 
 from __future__ import annotations
 
