@@ -17,6 +17,7 @@ class SearchOptions:
     context: ContextLike
     context_strength: float
     soft: bool
+    coherence_time: float | None
     filter: Mapping[str, Any] | None
     include_vectors: bool
     collection: str

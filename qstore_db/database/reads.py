@@ -39,15 +39,16 @@ from qstore_db.records import (
     parse_filter,
 )
 from qstore_db.records.results import empty_ranked
-from qstore_db.search.planner import context_query
-from qstore_db.search.ranking import ContextRanking, by_distance
+from qstore_db.search.planner import ranked_query
+from qstore_db.search.ranking import Coherence, Ranking, by_distance
 from qstore_db.search.tunnel import MAX_CANDIDATES, BarrierScale, Tunnel, tunnel
 
 if TYPE_CHECKING:
     from qstore_db.engines.embedded.engine import EmbeddedEngine
 
 _MAX_STRENGTH = 1e6
-_LEAST_SCALE = 1e-300
+_LEAST = 1e-300
+"""Of what must be more than 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,8 @@ class _Search:
     selection: Selection
     geometry: Geometry
     u: float
-    ranking: ContextRanking | None
-    """None without a context."""
+    ranking: Ranking | None
+    """None where distance alone ranks."""
     warnings: tuple[str, ...]
 
 
@@ -125,7 +126,7 @@ class Reads:
         k = check_count("top_k", options.top_k)
         pinned = options.scale
         if pinned is not None:
-            pinned = check_number("scale", pinned, _LEAST_SCALE, float("inf"))
+            pinned = check_number("scale", pinned, _LEAST, float("inf"))
         search = self._search(queries, options, pinned, what)
         if search is None:
             return [QueryResult(empty_ranked(), exact=True) for _ in np.atleast_2d(queries)]
@@ -143,7 +144,7 @@ class Reads:
         results: list[QueryResult] = []
         may_scan = self._engine.capabilities.scan
         for query in search.queries:
-            hits, ranked, exact = context_query(
+            hits, ranked, exact = ranked_query(
                 view, query, k, search.selection, search.ranking, may_scan=may_scan
             )
             warnings = (*search.warnings, *hits.warnings)
@@ -193,17 +194,18 @@ class Reads:
         soft = check_flag("soft", options.soft)
         check_flag("include_vectors", options.include_vectors)
         selection = self._selection(options.filter, () if context is None or soft else context.names)
+        coherence = _coherence(options.coherence_time, selection.now)
         view = self._view(options.collection)
         if view is None:
             return None
         rows = np.atleast_2d(check_vectors(queries, view.spec, what))
         geometry, u = self._scale_of(view, pinned)
-        if context is None:
-            return _Search(view, rows, selection, geometry, u, None, ())
-        ranking = ContextRanking(geometry, u, context, strength, soft)
+        ranking: Ranking | None = None
+        if context is not None or coherence is not None:
+            ranking = Ranking(geometry, u, strength, context, soft, coherence)
         unknown = tuple(
             f"context {name!r} occurs in no record of collection {view.spec.name!r}"
-            for name in context.names
+            for name in (() if context is None else context.names)
             if view.count(Selection(None, (name,), selection.now)) == 0
         )
         return _Search(view, rows, selection, geometry, u, ranking, unknown)
@@ -223,6 +225,12 @@ class Reads:
             if collection == DEFAULT:
                 return None
             raise
+
+
+def _coherence(half_life: float | None, now: float) -> Coherence | None:
+    if half_life is None:
+        return None
+    return Coherence(check_number("coherence_time", half_life, _LEAST, float("inf")), now)
 
 
 def _position(cursor: str | None) -> int:

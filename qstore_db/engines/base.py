@@ -146,6 +146,10 @@ class Hits(Protocol):
         """Born weights, (m, len(contexts)) float64; 0 where a record lacks a context."""
         ...
 
+    def updated(self) -> Floats:
+        """(m,) float64, seconds since the epoch of each record's last write: its `Record.updated_at`."""
+        ...
+
     def vectors(self) -> Vectors:
         """(m, d) float32 in search space: unit rows under cosine, as stored otherwise."""
         ...

@@ -23,7 +23,7 @@ from qstore_db.search.diffusion import (
     tunnel_scores,
     well_size,
 )
-from qstore_db.search.ranking import ContextRanking, best_first, by_distance
+from qstore_db.search.ranking import Ranking, best_first, by_distance
 
 BarrierScale: TypeAlias = Literal["rank", "similarity", "distance"]
 MAX_CANDIDATES = 4_000
@@ -42,8 +42,8 @@ class Tunnel:
     strength: float
     beyond_only: bool
     candidates: int
-    ranking: ContextRanking | None
-    """How a context joins the score; None for none."""
+    ranking: Ranking | None
+    """How context and age join the score; None for neither."""
     geometry: Geometry
     u: float
     include_vectors: bool
@@ -62,8 +62,7 @@ def tunnel(view: View, query: Vectors, selection: Selection, search: Tunnel) -> 
         reached = len(found)
         probabilities = None
         if search.ranking is not None:
-            p = search.ranking.probabilities(found)
-            found, probabilities = found.take(np.flatnonzero(p > 0.0)), p[p > 0.0]
+            found, probabilities = search.ranking.admit(found)
         well = _well(found, wanted, search)
         if fetch == limit or 2 * well <= len(found):
             break
@@ -158,9 +157,10 @@ def _scores(found: Hits, probabilities: Floats | None, search: Tunnel) -> tuple[
     score = tunnel_scores(d2, walked, search.strength, scale)
     terms = {"distance": -(1.0 - search.strength) * d2 / scale}
     terms["walk"] = score - terms["distance"]
-    if search.ranking is not None and probabilities is not None:
-        terms["context"] = search.ranking.context_term(probabilities)
-        score = score + terms["context"]
+    if search.ranking is not None:
+        added = search.ranking.added(found, probabilities)
+        terms |= added
+        score = sum(added.values(), score)
     return score, terms
 
 

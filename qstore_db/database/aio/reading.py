@@ -42,6 +42,7 @@ class AsyncReading(AsyncEdge):
         filter: Mapping[str, Any] | None = None,
         soft: bool = False,
         context_strength: float = 0.5,
+        coherence_time: float | None = None,
         scale: float | None = None,
         include_vectors: bool = False,
         collection: str = "default",
@@ -54,6 +55,8 @@ class AsyncReading(AsyncEdge):
         outside it are left out, unless `soft` grants each of them p = 1/60.
         context_strength: lambda, 0 to 1e6. scale: u > 0 instead of the collection's stored one, which changes
         when the collection has doubled; pin it where the same query must rank the same for ever.
+        coherence_time: half-life tau > 0 in seconds, with or without a context: context_strength * log 2^(-age/tau)
+        is added, age the seconds since the record's last write by the writer's clock, 0 at least.
         filter: Mongo-style, see `qstore_db.records.filter`. An unknown context gives a warning, not an error.
         include_vectors: fill `Match.vector`. `result.exact` says whether the ranking is certain to be the true
         one; otherwise it holds `target_recall` of it.
@@ -66,6 +69,7 @@ class AsyncReading(AsyncEdge):
             context=context,
             context_strength=context_strength,
             soft=soft,
+            coherence_time=coherence_time,
             filter=filter,
             include_vectors=include_vectors,
             collection=collection,
@@ -82,6 +86,7 @@ class AsyncReading(AsyncEdge):
         filter: Mapping[str, Any] | None = None,
         soft: bool = False,
         context_strength: float = 0.5,
+        coherence_time: float | None = None,
         scale: float | None = None,
         include_vectors: bool = False,
         collection: str = "default",
@@ -92,6 +97,7 @@ class AsyncReading(AsyncEdge):
             context=context,
             context_strength=context_strength,
             soft=soft,
+            coherence_time=coherence_time,
             filter=filter,
             include_vectors=include_vectors,
             collection=collection,
@@ -112,6 +118,7 @@ class AsyncReading(AsyncEdge):
         context: ContextLike = None,
         context_strength: float = 0.5,
         soft: bool = False,
+        coherence_time: float | None = None,
         filter: Mapping[str, Any] | None = None,
         include_vectors: bool = False,
         collection: str = "default",
@@ -125,7 +132,8 @@ class AsyncReading(AsyncEdge):
         similarity or largest distance inside, in the metric's own unit.
         tunneling_strength: s in [0, 1], score = -(1-s) d^2/d20^2 + s log p with p from diffusing over the kNN
         graph of the `candidates` (1 to 4,000) nearest, and d20 the distance of the 20th; 0 is exact distance
-        order. In a context, context_strength * log of its probability is added, as in `query`.
+        order. In a context, context_strength * log of its probability is added, and with a coherence_time the
+        term of a record's age, as in `query`; neither changes the well.
         beyond_only=False ranks the well's records too, each match flagged `tunneled` or not.
         A well larger than half the candidates raises them to twice its size, up to 4,000; warnings say where
         that was not enough.
@@ -137,6 +145,7 @@ class AsyncReading(AsyncEdge):
             context=context,
             context_strength=context_strength,
             soft=soft,
+            coherence_time=coherence_time,
             filter=filter,
             include_vectors=include_vectors,
             collection=collection,
@@ -161,6 +170,7 @@ class AsyncReading(AsyncEdge):
         context: ContextLike = None,
         context_strength: float = 0.5,
         soft: bool = False,
+        coherence_time: float | None = None,
         filter: Mapping[str, Any] | None = None,
         include_vectors: bool = False,
         collection: str = "default",
@@ -171,6 +181,7 @@ class AsyncReading(AsyncEdge):
             context=context,
             context_strength=context_strength,
             soft=soft,
+            coherence_time=coherence_time,
             filter=filter,
             include_vectors=include_vectors,
             collection=collection,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from qstore_db.engines.base import CollectionSpec
 from qstore_db.engines.embedded.kernels import pack
+from qstore_db.engines.embedded.layout import Body
 from qstore_db.engines.embedded.part import Part
 from qstore_db.engines.embedded.segment import Segment, Tail
 from qstore_db.engines.embedded.store import Store
@@ -36,6 +37,13 @@ class Change:
     metadata: Metadata | None = None
     contexts: Superposition = Superposition()
     expires_at: float | None = None
+    updated_at: float = 0.0
+
+    @classmethod
+    def of(cls, row: int, superseded: int, body: Body, vector: Vectors) -> Change:
+        """A record written as it is stored."""
+        times = (body.expires_at, body.updated_at)
+        return cls(row, superseded, body.id, vector, body.metadata, body.contexts, *times)
 
 
 class Collection:
@@ -96,6 +104,7 @@ class Collection:
                         change.metadata or {},
                         change.contexts,
                         change.expires_at,
+                        change.updated_at,
                     )
             self._tail = self._tail.grown(tail.n) if tail.n != self._tail.n else self._tail
             for index, positions in doomed.items():

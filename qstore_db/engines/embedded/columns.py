@@ -3,7 +3,8 @@
 For each path and type there is one list of entries: ascending row positions and values. A list in a record
 puts one entry an element there, so scalars and list elements need no separate treatment, and a path that few
 records have costs only those. Columns grow at the end; a reader that knows n rows ignores what came later, so
-growing needs no lock against readers. Columns are derived: they can always be rebuilt from the records.
+growing needs no lock against readers. The time of its last write, which every row has, is a plain array. Columns
+are derived: they can always be rebuilt from the records.
 """
 
 from __future__ import annotations
@@ -129,12 +130,20 @@ class Columns:
         self.paths: dict[str, Column] = {}
         self.contexts: dict[str, Entries] = {}
         self.expiry = Entries(np.float64)
+        self.updated = Growable(np.float64)
+        """When each row was written, seconds since the epoch."""
         self.overflow = False
         """Whether some path found no room: an unknown path may then still exist in a record."""
 
     def add(
-        self, position: int, metadata: Mapping[str, Value], contexts: Superposition, expires_at: float | None
+        self,
+        position: int,
+        metadata: Mapping[str, Value],
+        contexts: Superposition,
+        expires_at: float | None,
+        updated_at: float,
     ) -> None:
+        """One row; positions come without gaps, from 0."""
         if metadata:
             self._flatten(position, metadata, "")
         for name, weight in contexts.pairs():
@@ -144,6 +153,7 @@ class Columns:
             entries.append(position, weight)
         if expires_at is not None:
             self.expiry.append(position, expires_at)
+        self.updated.append(updated_at)
 
     def _flatten(self, position: int, metadata: Mapping[str, Value], prefix: str) -> None:
         for key, value in metadata.items():
@@ -182,7 +192,8 @@ class Columns:
         for column in self.paths.values():
             lists.extend(column.entries.values())
             texts += sum(len(text) + 100 for text in column.texts)  # str object, dict slot, list slot
-        return texts + sum(e.positions.data.nbytes + (e.values.data.nbytes if e.values else 0) for e in lists)
+        sparse = sum(e.positions.data.nbytes + (e.values.data.nbytes if e.values else 0) for e in lists)
+        return texts + sparse + self.updated.data.nbytes
 
 
 def text_key(text: str) -> Key:
@@ -202,6 +213,7 @@ def merge(sources: Iterable[tuple[Columns, int, NDArray[np.int64] | None]]) -> C
     sure = [path for path in known if all(path in c.paths or not c.overflow for c, _, _ in sources)]
     merged.overflow = any(columns.overflow for columns, _, _ in sources) or len(sure) > MAX_PATHS
     merged.paths = {path: Column() for path in sure[:MAX_PATHS]}
+    updated: list[NDArray[np.float64]] = []
     base = 0
     for columns, n, kept in sources:
         target: NDArray[np.int64] | None = None
@@ -222,7 +234,10 @@ def merge(sources: Iterable[tuple[Columns, int, NDArray[np.int64] | None]]) -> C
             into_context = merged.contexts.setdefault(name, Entries(np.float64))
             _extend(into_context, *entries.upto(n), target, base)
         _extend(merged.expiry, *columns.expiry.upto(n), target, base)
+        times = columns.updated.data[:n]
+        updated.append(times if kept is None else times[kept])
         base += size
+    merged.updated = Growable(np.float64, np.concatenate(updated))
     return merged
 
 

@@ -81,6 +81,11 @@ class Graph:
         return raw, positions
 
     @property
+    def precise(self) -> bool:
+        """Whether its matrix is what was written, in full."""
+        return self.storage == "float32"
+
+    @property
     def link_bytes(self) -> int:
         return int(self._index.hnsw.neighbors.size()) * 4 + int(self._index.hnsw.offsets.size()) * 8
 

@@ -202,6 +202,7 @@ def dump_columns(columns: Columns) -> tuple[dict[str, Any], dict[str, NDArray[An
     for i, entries in enumerate(columns.contexts.values()):
         dump(f"context/{i}", entries)
     dump("expiry", columns.expiry)
+    arrays["updated"] = columns.updated.view()
     values = {
         "paths": paths,
         "kinds": [list(column.entries) for column in columns.paths.values()],
@@ -228,4 +229,5 @@ def load_columns(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) 
     for i, name in enumerate(values["contexts"]):
         columns.contexts[name] = load(f"context/{i}")
     columns.expiry = load("expiry")
+    columns.updated = Growable(np.float64, arrays["updated"])
     return columns

@@ -73,9 +73,6 @@ def _read_rows(store: Store, collection: Collection, after: int, sequence: int) 
 
 
 def _append(collection: Collection, batch: list[tuple[int, Body, Vectors]], sequence: int) -> int:
-    changes = [
-        Change(row, 0, body.id, vector, body.metadata, body.contexts, body.expires_at)
-        for row, body, vector in batch
-    ]
+    changes = [Change.of(row, 0, body, vector) for row, body, vector in batch]
     collection.publish(changes, sequence)
     return len(batch)

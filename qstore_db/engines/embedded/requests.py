@@ -53,6 +53,7 @@ class WriteBatch:
         "_collection",
         "_encoded",
         "_group",
+        "_now",
         "_store",
         "_writes",
         "alone",
@@ -75,8 +76,8 @@ class WriteBatch:
         self._writes = writes
         self._group = group
         self._clock = clock
-        now = clock()
-        self._encoded = [self._encode(write, now) for write in writes]
+        self._now = clock()
+        self._encoded = [self._encode(write) for write in writes]
         self.nbytes = _WRITE_BYTES * len(writes)
         self.nbytes += sum(len(e.body) + len(e.vector) for e in self._encoded if e is not None)
         self.checks_first = len(writes) == 1 and not isinstance(writes[0], DeleteWhere)
@@ -103,7 +104,7 @@ class WriteBatch:
             name = self._collection.spec.name
             raise CollectionNotFoundError(f"collection {name!r} was dropped meanwhile", subject=name)
 
-    def _encode(self, write: Write, now: float) -> Encoded | None:
+    def _encode(self, write: Write) -> Encoded | None:
         if isinstance(write, (Put, Patch)) and write.vector is not None:
             spec = self._collection.spec  # the collection may be another one than the caller looked at
             if len(write.vector) != spec.dimension:
@@ -116,7 +117,8 @@ class WriteBatch:
                 )
         if not isinstance(write, Put):
             return None
-        return Encoded.of(Body(write.id, write.contexts, write.metadata, write.expires_at, now), write.vector)
+        body = Body(write.id, write.contexts, write.metadata, write.expires_at, self._now)
+        return Encoded.of(body, write.vector)
 
     def _put(self, transaction: lmdb.Transaction[bytes], group: Group, put: Put, encoded: Encoded) -> int:
         old = self._store.row_of(transaction, self._collection.cid, put.id)
@@ -131,7 +133,14 @@ class WriteBatch:
             (
                 self._collection,
                 Change(
-                    group.sequence, old or 0, put.id, put.vector, put.metadata, put.contexts, put.expires_at
+                    group.sequence,
+                    old or 0,
+                    put.id,
+                    put.vector,
+                    put.metadata,
+                    put.contexts,
+                    put.expires_at,
+                    self._now,
                 ),
             )
         )
@@ -161,12 +170,7 @@ class WriteBatch:
             updated_at=self._clock(),
         )
         self._replace(transaction, group, row, Encoded.of(body, vector))
-        group.changes.append(
-            (
-                collection,
-                Change(group.sequence, row, body.id, vector, body.metadata, body.contexts, body.expires_at),
-            )
-        )
+        group.changes.append((collection, Change.of(group.sequence, row, body, vector)))
         return 1
 
     def _delete(self, transaction: lmdb.Transaction[bytes], group: Group, id: str) -> int:

@@ -94,6 +94,7 @@ class Snapshot:
         queries = self._prepare(query[None])
         raws: list[Floats] = [np.empty(0)]
         places: list[Indices] = [np.empty(0, np.int64)]
+        exact = True
         warnings: list[str] = []
         for part, offset in zip(self.parts, self._offsets, strict=False):
             admitted = self._admitted(part, selection)
@@ -101,6 +102,7 @@ class Snapshot:
                 warnings.append(admitted.warning)
             positions = admitted.positions(part.n)
             if len(positions):
+                exact &= part.graph is None or part.graph.precise
                 raw = distances(part.matrix, queries, positions[None], self.spec.metric)
                 raws.append(raw[0].astype(np.float64))
                 places.append(positions + offset)
@@ -109,7 +111,7 @@ class Snapshot:
             queries[0],
             np.concatenate(raws),
             np.concatenate(places),
-            True,
+            exact,
             tuple(dict.fromkeys(warnings)),
         )
 
@@ -199,7 +201,6 @@ class Snapshot:
         graph = part.graph
         if graph is None:
             return *self._exact(part, queries, k, admitted), True
-        precise = graph.storage == "float32"
         if admitted.count == part.n and ROWS_PER_WIDTH * graph.width.of(k) < part.n:
             return *self._graph(part, queries, k, graph.width.of(k)), False
         raw = np.empty((len(queries), k))
@@ -218,7 +219,7 @@ class Snapshot:
             waiting = waiting[~enough]
             fetch *= 4
         if len(waiting) == len(queries):
-            return *self._exact(part, queries, k, admitted), precise
+            return *self._exact(part, queries, k, admitted), graph.precise
         if len(waiting):
             r, p = self._exact(part, queries[waiting], k, admitted)
             raw[waiting], positions[waiting] = r, p
@@ -345,6 +346,12 @@ class SnapshotHits:
         for part, positions, where in self._snapshot.by_part(self._places):
             for column, name in enumerate(contexts):
                 out[where, column] = part.columns.weights(name, positions, part.n)
+        return out
+
+    def updated(self) -> Floats:
+        out = np.empty(len(self))
+        for part, positions, where in self._snapshot.by_part(self._places):
+            out[where] = part.columns.updated.data[positions]
         return out
 
     def vectors(self) -> Vectors:

@@ -13,6 +13,7 @@ the async face so that the same tests run over it. Needs pytest (the extra `test
 """
 
 from qstore_db.testing.databases.bulk import BulkContract
+from qstore_db.testing.databases.coherence import CoherenceContract
 from qstore_db.testing.databases.collections import CollectionsContract
 from qstore_db.testing.databases.contexts import ContextsContract
 from qstore_db.testing.databases.opening import Clock, Opening, async_databases, sync_databases
@@ -31,6 +32,7 @@ class DatabaseContract(
     ReadingContract,
     QueryingContract,
     ContextsContract,
+    CoherenceContract,
     TunnellingContract,
     CollectionsContract,
     UpkeepContract,
