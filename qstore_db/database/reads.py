@@ -39,9 +39,13 @@ from qstore_db.records import (
     parse_filter,
 )
 from qstore_db.records.results import empty_ranked
+from qstore_db.search.field import Engine
+from qstore_db.search.neighbours import nearest_others
+from qstore_db.search.objective import Objective, distinct_optima
 from qstore_db.search.planner import ranked_query
 from qstore_db.search.ranking import Coherence, Ranking, by_distance
-from qstore_db.search.tunnel import MAX_CANDIDATES, BarrierScale, Tunnel, tunnel
+from qstore_db.search.tunnel import Tunnel, tunnel
+from qstore_db.search.well import MAX_CANDIDATES, Barrier, BarrierScale
 
 if TYPE_CHECKING:
     from qstore_db.engines.embedded.engine import EmbeddedEngine
@@ -99,9 +103,7 @@ class Reads:
         if record is None:
             raise RecordNotFoundError(f"record {id!r} is not in collection {collection!r}", subject=id)
         geometry, u = self._scale_of(view, None)
-        hits = view.search(record.vector[None], count + 1, Selection(now=self._clock()))[0]
-        others = [i for i, found in enumerate(hits.ids()) if found != id][:count]
-        hits = hits.take(np.array(others, np.intp))
+        hits = nearest_others(view, record.vector, record.version, count, self._clock())
         return QueryResult(by_distance(hits, geometry, u), exact=hits.exact, warnings=hits.warnings)
 
     def scroll(
@@ -161,18 +163,37 @@ class Reads:
         strength = check_number("tunneling_strength", options.tunneling_strength, 0.0, 1.0)
         beyond_only = check_flag("beyond_only", options.beyond_only)
         candidates = check_count("candidates", options.candidates, MAX_CANDIDATES)
+        engine = check_choice("engine", options.engine, get_args(Engine))
+        walk_through = check_flag("walk_through", options.walk_through)
+        diversity = check_number("diversity", options.diversity, 0.0, 1.0)
+        objective = _objective(options)
         search = self._search(queries, options, None, what)
         if search is None:
             nothing = QueryResult(empty_ranked(), exact=True)
             return [
-                TunnelResult(empty_ranked(), exact=True, inside=nothing, well_size=0, eligible=0)
-                for _ in np.atleast_2d(queries)
+                TunnelResult(empty_ranked(), exact=True, inside=nothing, well_size=0, eligible=0, query=query)
+                for query in np.atleast_2d(queries)
             ]
+        well = Barrier(barrier, scale, k)
+        if objective is not None:
+            wanted = Objective(
+                path=objective[0],
+                min_prominence=objective[1],
+                k=k,
+                barrier=well,
+                geometry=search.geometry,
+                u=search.u,
+                include_vectors=options.include_vectors,
+                warnings=search.warnings,
+            )
+            return [distinct_optima(search.view, query, search.selection, wanted) for query in search.queries]
         parameters = Tunnel(
             k=k,
-            barrier=barrier,
-            scale=scale,
+            barrier=well,
+            diversity=diversity,
             strength=strength,
+            engine=engine,
+            walk_through=walk_through,
             beyond_only=beyond_only,
             candidates=candidates,
             ranking=search.ranking,
@@ -193,7 +214,9 @@ class Reads:
         strength = check_number("context_strength", options.context_strength, 0.0, _MAX_STRENGTH)
         soft = check_flag("soft", options.soft)
         check_flag("include_vectors", options.include_vectors)
-        selection = self._selection(options.filter, () if context is None or soft else context.names)
+        denoise = check_flag("denoise", options.denoise)
+        everyone = context is None or soft or denoise
+        selection = self._selection(options.filter, () if everyone or context is None else context.names)
         coherence = _coherence(options.coherence_time, selection.now)
         view = self._view(options.collection)
         if view is None:
@@ -202,13 +225,16 @@ class Reads:
         geometry, u = self._scale_of(view, pinned)
         ranking: Ranking | None = None
         if context is not None or coherence is not None:
-            ranking = Ranking(geometry, u, strength, context, soft, coherence)
+            ranking = Ranking(geometry, u, strength, context, soft, coherence, denoise)
         unknown = tuple(
             f"context {name!r} occurs in no record of collection {view.spec.name!r}"
             for name in (() if context is None else context.names)
             if view.count(Selection(None, (name,), selection.now)) == 0
         )
-        return _Search(view, rows, selection, geometry, u, ranking, unknown)
+        warnings = unknown
+        if denoise and view.links is None:
+            warnings += ("denoise changes nothing: the collection has no graph of neighbours (yet)",)
+        return _Search(view, rows, selection, geometry, u, ranking, warnings)
 
     def _scale_of(self, view: View, pinned: float | None) -> tuple[Geometry, float]:
         scale = self._scales.of(view)
@@ -225,6 +251,23 @@ class Reads:
             if collection == DEFAULT:
                 return None
             raise
+
+
+def _objective(options: TunnelOptions) -> tuple[str, float | None] | None:
+    """The path and least prominence of objective mode, or None."""
+    path, least = options.objective, options.min_prominence
+    if path is None:
+        if least is not None:
+            raise ArgumentError("min_prominence needs an objective to stand out in", subject="min_prominence")
+        return None
+    if not isinstance(path, str) or not path:
+        raise ArgumentError(f"objective={path!r} must be the path of a metadata number", subject="objective")
+    if options.context is not None or options.coherence_time is not None:
+        given = "context" if options.context is not None else "coherence_time"
+        raise ArgumentError(
+            f"{given} does not go with objective, which ranks by a number alone", subject=given
+        )
+    return path, None if least is None else check_number("min_prominence", least, 0.0, float("inf"))
 
 
 def _coherence(half_life: float | None, now: float) -> Coherence | None:

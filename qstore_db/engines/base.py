@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from qstore_db.engines.links import Links, Nodes
 from qstore_db.records import Filter, Metadata, Metric, Record, Superposition, Vectors
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -44,6 +45,8 @@ class Capabilities:
     """A view sees one commit, metadata and vectors alike."""
     insert_if_absent: bool
     compare_and_set: bool
+    links: bool
+    """Views carry the graph of nearest neighbours, once it is made."""
     scan: bool
     """`View.scan` gives the exact distances of everything a selection admits."""
     vectors: Literal["exact", "normalised", "half"]
@@ -129,12 +132,19 @@ class Hits(Protocol):
     product.
     """
 
-    raw: Floats
+    @property
+    def raw(self) -> Floats: ...
+
     exact: bool
     """Whether these are certain to be the nearest that were asked for."""
     warnings: tuple[str, ...]
 
     def __len__(self) -> int: ...
+    @property
+    def places(self) -> Nodes:
+        """(m,) where the records stand in their view; with `View.links`, these are its nodes."""
+        ...
+
     def take(self, order: NDArray[np.intp]) -> Hits: ...
     def refined(self) -> Hits:
         """The same hits with `raw` summed in float64: a record's value then depends on nothing but the
@@ -142,8 +152,15 @@ class Hits(Protocol):
         ...
 
     def ids(self) -> list[str]: ...
-    def weights(self, contexts: Sequence[str]) -> Floats:
-        """Born weights, (m, len(contexts)) float64; 0 where a record lacks a context."""
+    def rows(self) -> Nodes:
+        """(m,) the versions of the records: op sequences of their last writes."""
+        ...
+
+    def weights(self, contexts: Sequence[str], *, denoise: bool = False) -> Floats:
+        """Born weights, (m, len(contexts)) float64; 0 where a record lacks a context.
+
+        denoise: smoothed over `View.links`; what has no links keeps its own.
+        """
         ...
 
     def updated(self) -> Floats:
@@ -164,6 +181,12 @@ class View(Protocol):
 
     spec: CollectionSpec
     sequence: int
+    links: Links | None
+    """The graph of nearest neighbours over the first `len(links)` places; None while there is none."""
+
+    def __len__(self) -> int:
+        """How many places there are, those of dead records included."""
+        ...
 
     def count(self, selection: Selection) -> int: ...
     def search(self, queries: Vectors, k: int, selection: Selection) -> Sequence[Hits]:
@@ -176,6 +199,22 @@ class View(Protocol):
     def scan(self, query: Vectors, selection: Selection) -> Hits:
         """Distances from (d,) to everything the selection admits, to float32 precision, in no promised
         order."""
+        ...
+
+    def eligible(self, selection: Selection) -> NDArray[np.bool_] | None:
+        """Which places the selection admits, (len(self),); None where it is all of them."""
+        ...
+
+    def numbers(self, path: str) -> Floats:
+        """(len(self),) the number at a metadata path, NaN where there is none (or a list of them)."""
+        ...
+
+    def place_of(self, version: int) -> int | None:
+        """Where the record of that version stands; None where this view does not hold it."""
+        ...
+
+    def at(self, query: Vectors, places: Nodes) -> Hits:
+        """The records at `places` (m,), in that order; `raw` is float32-precise, taken when first looked at."""
         ...
 
     def sample(self, count: int, seed: int) -> Hits:

@@ -8,7 +8,7 @@ from qstore_db.records.filter import Filter, parse_filter
 from qstore_db.records.metadata import Metadata, Value, check_id, check_metadata
 from qstore_db.records.metric import Geometry, Metric
 from qstore_db.records.record import Record
-from qstore_db.records.results import Explanation, Match, Page, QueryResult, Ranked, TunnelResult
+from qstore_db.records.results import Explanation, Match, Page, QueryResult, Ranked, TunnelResult, Walked
 from qstore_db.records.vector import Vectors, as_matrix, as_vector, check_matrix, unit_rows
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "TunnelResult",
     "Value",
     "Vectors",
+    "Walked",
     "as_matrix",
     "as_vector",
     "check_id",

@@ -49,15 +49,17 @@ class Ranking:
     context: ContextQuery | None = None
     soft: bool = False
     coherence: Coherence | None = None
+    denoise: bool = False
+    """Whether weights are those of the record's neighbourhood rather than its own."""
 
-    def admit(self, hits: Hits) -> tuple[Hits, Floats | None]:
-        """Those of `hits` that are in the context, and p of each; without a context all of them, and None."""
+    def admit(self, hits: Hits) -> tuple[NDArray[np.intp], Floats | None]:
+        """Positions of those that are in the context, and p of each; without a context all of them, and None."""
         if self.context is None:
-            return hits, None
-        p = self.context.probabilities(hits.weights(self.context.names))
+            return np.arange(len(hits)), None
+        p = self.context.probabilities(hits.weights(self.context.names, denoise=self.denoise))
         p = soften(p) if self.soft else p
         inside = np.flatnonzero(p > 0.0)
-        return hits.take(inside), p[inside]
+        return inside, p[inside]
 
     def added(self, hits: Hits, p: Floats | None) -> dict[str, Floats]:
         """The terms of admitted hits besides the distance's, by name: each (m,), at most 0."""
@@ -74,7 +76,8 @@ class Ranking:
 
     def rank(self, hits: Hits, k: int) -> tuple[Hits, Ranked]:
         """The best k of `hits`, which may be in any order. Records outside the context are left out."""
-        hits, p = self.admit(hits)
+        admitted, p = self.admit(hits)
+        hits = hits.take(admitted)
         terms = self.added(hits, p)
         added = sum(terms.values(), np.zeros(len(hits)))
         chosen = np.arange(len(hits))

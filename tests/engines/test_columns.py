@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from qstore_db.engines.embedded import columns as module
 from qstore_db.engines.embedded import files
-from qstore_db.engines.embedded.columns import LONG_TEXT, Columns, merge
+from qstore_db.engines.embedded.columns import LONG_TEXT, Columns, NotIndexed, merge
 from qstore_db.engines.embedded.persist import dump_columns, load_columns
-from qstore_db.engines.embedded.predicate import NotIndexed, evaluate
+from qstore_db.engines.embedded.predicate import evaluate
 from qstore_db.records import Metadata, Superposition, parse_filter
 from qstore_db.testing import strategies as drawn
 

@@ -46,7 +46,7 @@ def fill(directory: Path, seed: int = 0) -> Path:
             )
             db.wait_indexed()
             db.snapshot()
-    assert {path.suffix for path in index_files(directory)} == {".segment", ".graph"}
+    assert {path.suffix for path in index_files(directory)} == {".segment", ".graph", ".links"}
     return directory
 
 
@@ -94,7 +94,7 @@ def extend(directory: Path, rng: random.Random) -> None:
 
 
 def swap(directory: Path, rng: random.Random) -> None:
-    for suffix in (".segment", ".graph"):
+    for suffix in (".segment", ".graph", ".links"):
         files = [path for path in index_files(directory) if path.suffix == suffix]
         contents = [path.read_bytes() for path in files]
         for path, content in zip(files, contents[::-1], strict=True):

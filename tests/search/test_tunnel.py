@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qstore_db import QuantumDatabase, TunnelResult
-from qstore_db.search import tunnel as module
+from qstore_db.search import well as module
 from qstore_db.search.diffusion import well_size
 
 Fill = Callable[..., str]

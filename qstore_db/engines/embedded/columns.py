@@ -10,6 +10,7 @@ are derived: they can always be rebuilt from the records.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qstore_db.records import Superposition, Value
+from qstore_db.records.filter import lookup
 
 MAX_PATHS = 256
 """Paths beyond this many are not indexed; filters on them scan the records, with a warning."""
@@ -186,6 +188,22 @@ class Columns:
         out[found] = values[slot[found]]
         return out
 
+    def numbers(self, path: str, n: int) -> NDArray[np.float64]:
+        """The number at one path of each of n rows; NaN where there is none, or a list. Raises NotIndexed."""
+        out = np.full(n, np.nan)
+        column = self.paths.get(path)
+        if column is None:
+            if self.overflow:
+                raise NotIndexed(path)
+            return out
+        for kind in ("int", "float"):
+            if kind in column.entries:
+                positions, values = column.entries[kind].upto(n)
+                out[positions] = values
+        if "other" in column.entries:
+            out[column.entries["other"].upto(n)[0]] = np.nan
+        return out
+
     def nbytes(self) -> int:
         lists = [self.expiry, *self.contexts.values()]
         texts = 0
@@ -194,6 +212,20 @@ class Columns:
             texts += sum(len(text) + 100 for text in column.texts)  # str object, dict slot, list slot
         sparse = sum(e.positions.data.nbytes + (e.values.data.nbytes if e.values else 0) for e in lists)
         return texts + sparse + self.updated.data.nbytes
+
+
+class NotIndexed(Exception):  # noqa: N818 - a signal to read the records, not an error
+    """The columns cannot answer: the path found no room, or the order of long strings is asked for."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+
+def number_at(metadata: Mapping[str, Value], path: str) -> float:
+    """What `Columns.numbers` holds of one record."""
+    value = lookup(metadata, path)
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
 
 
 def text_key(text: str) -> Key:

@@ -61,7 +61,12 @@ class EmbeddedEngine:
     """
 
     capabilities = Capabilities(
-        snapshot_isolation=True, insert_if_absent=True, compare_and_set=True, scan=True, vectors="exact"
+        snapshot_isolation=True,
+        insert_if_absent=True,
+        compare_and_set=True,
+        links=True,
+        scan=True,
+        vectors="exact",
     )
 
     def __init__(
