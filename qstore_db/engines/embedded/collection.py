@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qstore_db.engines.base import CollectionSpec
+from qstore_db.engines.embedded.groups import Groups
 from qstore_db.engines.embedded.kernels import pack
 from qstore_db.engines.embedded.layout import Body
 from qstore_db.engines.embedded.part import Part
@@ -61,6 +62,7 @@ class Collection:
         self._tail = Part(Tail(spec.dimension), 0)
         self.readers: Collection.Readers = weakref.WeakSet()
         self.spec = spec
+        self.groups = Groups()
         self.last_write = 0.0
         self.dropped = False
         self.current = self._snapshot(sequence)
