@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qstore_db.engines.links import Links, Nodes
-from qstore_db.records import Filter, Metadata, Metric, Record, Superposition, Vectors
+from qstore_db.records import Filter, Group, Metadata, Metric, Record, Superposition, Vectors
 
 Floats: TypeAlias = NDArray[np.float64]
 IndexKind: TypeAlias = Literal["auto", "flat", "hnsw"]
@@ -51,6 +51,8 @@ class Capabilities:
     """`View.scan` gives the exact distances of everything a selection admits."""
     vectors: Literal["exact", "normalised", "half"]
     """How precisely `Record.vector` comes back."""
+    groups: bool = False
+    """A `Patch` moves numbers of other records in the same commit: the engine is a `GroupingEngine` too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,3 +245,22 @@ class Engine(Protocol):
     def view(self, collection: str) -> View: ...
     def statistics(self) -> Mapping[str, Any]: ...
     def close(self) -> None: ...
+
+
+class GroupingEngine(Protocol):
+    """What an engine with `Capabilities.groups` does besides."""
+
+    def create_group(self, group: Group) -> None:
+        """From now on a `Patch` of one member moves the others, as `create_group` of a database says.
+
+        Raises GroupExistsError, CollectionNotFoundError, RecordNotFoundError naming the first missing member.
+        """
+        ...
+
+    def groups(self) -> list[Group]:
+        """Those of all collections, sorted by name."""
+        ...
+
+    def drop_group(self, name: str) -> None:
+        """Raises GroupNotFoundError."""
+        ...

@@ -5,6 +5,7 @@ Nothing here stores or searches.
 
 from qstore_db.records.contexts import ContextLike, ContextQuery, Contexts, Superposition, soften
 from qstore_db.records.filter import Filter, parse_filter
+from qstore_db.records.group import Group
 from qstore_db.records.metadata import Metadata, Value, check_id, check_metadata
 from qstore_db.records.metric import Geometry, Metric
 from qstore_db.records.record import Record
@@ -18,6 +19,7 @@ __all__ = [
     "Explanation",
     "Filter",
     "Geometry",
+    "Group",
     "Match",
     "Metadata",
     "Metric",

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qstore_db.engines.base import CollectionSpec, Floats
+from qstore_db.engines.embedded.groups import Groups
 from qstore_db.engines.embedded.kernels import pack
 from qstore_db.engines.embedded.layout import Body
 from qstore_db.engines.embedded.part import Part
@@ -67,6 +68,7 @@ class Collection:
         """The links that the newest saved index names; set by whoever saves or loads it."""
         self.readers: Collection.Readers = weakref.WeakSet()
         self.spec = spec
+        self.groups = Groups()
         self.last_write = 0.0
         self.dropped = False
         self.current = self._snapshot(sequence)

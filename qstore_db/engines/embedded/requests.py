@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import lmdb
@@ -11,6 +11,7 @@ from qstore_db.engines.base import Delete, DeleteWhere, Patch, Put, Selection, W
 from qstore_db.engines.embedded import layout
 from qstore_db.engines.embedded.collection import Change, Collection
 from qstore_db.engines.embedded.layout import Body, Op, Total
+from qstore_db.engines.embedded.moving import moved, moves_of
 from qstore_db.engines.embedded.store import Encoded, Store
 from qstore_db.engines.embedded.writer import Ticket
 from qstore_db.errors import (
@@ -19,7 +20,7 @@ from qstore_db.errors import (
     RecordNotFoundError,
     VersionConflictError,
 )
-from qstore_db.records import check_matrix
+from qstore_db.records import Vectors, check_matrix
 
 
 @dataclass(slots=True)
@@ -80,6 +81,10 @@ class WriteBatch:
         self._encoded = [self._encode(write) for write in writes]
         self.nbytes = _WRITE_BYTES * len(writes)
         self.nbytes += sum(len(e.body) + len(e.vector) for e in self._encoded if e is not None)
+        record_bytes = _WRITE_BYTES + 4 * collection.spec.dimension
+        for write in writes:
+            if isinstance(write, Patch):
+                self.nbytes += record_bytes * collection.groups.reach(write.id)
         self.checks_first = len(writes) == 1 and not isinstance(writes[0], DeleteWhere)
         self.alone = any(isinstance(write, DeleteWhere) for write in writes)
 
@@ -163,15 +168,45 @@ class WriteBatch:
         vector = patch.vector
         if vector is None:
             vector = self._store.vector(transaction, collection.cid, row, patch.id)
-        body = replace(
+        after = replace(
             body,
             contexts=body.contexts if patch.contexts is None else patch.contexts,
             metadata=body.metadata if patch.metadata is None else {**body.metadata, **patch.metadata},
             updated_at=self._clock(),
         )
-        self._replace(transaction, group, row, Encoded.of(body, vector))
-        group.changes.append((collection, Change.of(group.sequence, row, body, vector)))
-        return 1
+        # Its own op comes last, so that the sequence which acknowledges the request is its version.
+        return self._rewrite(
+            transaction, group, [*self._moves(transaction, body, after), (row, after, vector)]
+        )
+
+    def _moves(
+        self, transaction: lmdb.Transaction[bytes], before: Body, after: Body
+    ) -> Iterator[tuple[int, Body, Vectors]]:
+        """What the groups of a record move when it changes: row, new body and vector of each other member."""
+        cid = self._collection.cid
+        for id, moves in moves_of(self._collection.groups.of(after.id), before, after).items():
+            row = self._store.row_of(transaction, cid, id)
+            body = None if row is None else self._live(transaction, row)
+            if row is None or body is None:
+                continue
+            there = moved(body, moves)
+            if there is not body:
+                there = replace(there, updated_at=after.updated_at)
+                yield row, there, self._store.vector(transaction, cid, row, id)
+
+    def _rewrite(
+        self,
+        transaction: lmdb.Transaction[bytes],
+        group: Group,
+        records: Sequence[tuple[int, Body, Vectors]],
+    ) -> int:
+        """Replace what stands at each row; how many. All are encoded before the first is written."""
+        encoded = [Encoded.of(body, vector) for _, body, vector in records]
+        for (row, body, vector), values in zip(records, encoded, strict=True):
+            self._replace(transaction, group, row, values)
+            change = Change.of(group.sequence, row, body, vector)
+            group.changes.append((self._collection, change))
+        return len(records)
 
     def _delete(self, transaction: lmdb.Transaction[bytes], group: Group, id: str) -> int:
         collection = self._collection
