@@ -16,7 +16,7 @@ _STYLE: Final = (
     ":root{color-scheme:light dark}"
     'body{margin:0;font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}'
     "main{max-width:60rem;margin:0 auto;padding:1.5rem 1rem 3rem}"
-    "table{font-size:.88rem}td{overflow-wrap:anywhere}dl{display:grid;grid-template-columns:max-content 1fr;"
+    "table{font-size:.88rem}dl{display:grid;grid-template-columns:max-content 1fr;"
     "gap:.1em 1em;font-size:.9rem}dt{opacity:.7}dd{margin:0;overflow-wrap:anywhere}"
 )
 

@@ -26,11 +26,12 @@ def plot_walk(picture: WalkPicture, ax: Axes | None = None) -> Axes:
     lines, pyplot = _matplotlib()
     if ax is None:
         ax = pyplot.subplots(figsize=(8.0, 6.0), layout="constrained")[1]
-    colours = np.empty((len(picture.edges), 4))
-    colours[:, :3] = _GREY
-    colours[:, 3] = 0.08 + 0.5 * picture.weights
-    ends = picture.points[picture.edges]
-    ax.add_collection(lines(ends, colors=colours, linewidths=0.8, label=EDGES, zorder=1))
+    if len(picture.edges):  # a legend cannot show a collection of none
+        colours = np.empty((len(picture.edges), 4))
+        colours[:, :3] = _GREY
+        colours[:, 3] = 0.1 + 0.6 * picture.weights
+        ends = picture.points[picture.edges]
+        ax.add_collection(lines(ends, colors=colours, linewidths=0.8, label=EDGES, zorder=1))
 
     def scatter(chosen: NDArray[np.bool_], label: str, least: float, order: int, colour: Any) -> None:
         x, y = picture.points[chosen].T

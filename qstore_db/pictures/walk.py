@@ -16,9 +16,9 @@ QUERY: Final = "the query"
 WELL: Final = "the well: its nearest"
 BEYOND: Final = "found beyond the well"
 WALKED: Final = "walked over (larger: more probability)"
-EDGES: Final = "edges walked (darker: nearer neighbours)"
-_DECADES: Final = 4.0
-"""Probabilities below 10^-4 of the largest are all drawn smallest."""
+EDGES: Final = "edges walked (stronger: nearer neighbours)"
+_LEAST: Final = 1e-4
+"""Of the largest probability: what is below is drawn smallest."""
 _UNIT: Final = 1e-3
 
 
@@ -40,7 +40,7 @@ class WalkPicture:
     edges: NDArray[np.int64]
     """(e, 2) positions among the points."""
     weights: NDArray[np.float64]
-    """(e,) in (0, 1]."""
+    """(e,) in (0, 1], 1 for the strongest edge shown."""
     kept: float
     """The share of the variance that the plane keeps, 0 to 1."""
 
@@ -73,7 +73,7 @@ def walk_picture(
         inside=inside,
         beyond=beyond,
         edges=edges,
-        weights=weights,
+        weights=weights / weights.max(initial=1e-300),
         kept=plane.kept,
     )
 
@@ -85,9 +85,11 @@ def directions_only(vectors: NDArray[np.float32]) -> bool:
 
 
 def _sizes(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The logarithms, spread from 0 (the least, or 10^-4 of the most) to 1 (the most)."""
     most = float(probability.max(initial=0.0))
     if most == 0.0:
         return np.zeros(len(probability))
-    least = 10.0**-_DECADES
-    sizes: NDArray[np.float64] = 1.0 + np.log10(np.maximum(probability / most, least)) / _DECADES
+    logs = np.log(np.maximum(probability / most, _LEAST))
+    lowest = float(logs.min())
+    sizes: NDArray[np.float64] = 1.0 - logs / lowest if lowest < 0.0 else np.ones(len(logs))
     return sizes

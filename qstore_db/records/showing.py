@@ -107,15 +107,17 @@ def _came(match: Match) -> float:
 
 
 def _row(rank: int, match: Match, weighted: bool, marked: bool) -> str:
-    terms = " ".join(f"{value:+.4g} {name}" for name, value in match.explain().terms.items())
+    terms = " ".join(f"{value:+.4g} {name}" for name, value in match.explain().terms.items() if value)
     cells = [str(rank), match.id, f"{match.distance:.5g}", f"{match.similarity:.4g}"]
     if weighted:
         cells.append("" if match.weight is None else f"{match.weight:.3f}")
-    cells.append(f"{match.score:.5g} = {terms}")
+    cells.append(f"{match.score:.5g} = {terms}" if terms else f"{match.score:.5g}")
     if marked:
         cells.append("yes" if match.tunneled else "no")
     cells.append(_brief(match.metadata))
-    drawn = "".join(f'<td style="{_CELL}text-align:left">{escape(cell)}</td>' for cell in cells)
+    drawn = "".join(
+        f'<td style="{_CELL}text-align:left;white-space:nowrap">{escape(cell)}</td>' for cell in cells
+    )
     return f"<tr>{drawn}</tr>"
 
 
