@@ -192,8 +192,9 @@ def _walk(found: Findings) -> str:
     return (
         '<div class="case"><h3>How tunnelling got there</h3>'
         "<p>Each dot is a picture, and a line joins it to the pictures most like it. The search starts at "
-        "the dots nearest to the star and steps from picture to picture along these lines, more often where two are much alike. A picture "
-        "that many such paths lead to is probably of the same kind, though it may look unlike the query itself.</p>"
+        "the dots nearest to the star and steps from picture to picture along these lines, "
+        "more often where two are much alike. A picture that many such paths lead to is probably of the "
+        "same kind, though it may look unlike the query itself.</p>"
         f'<p class="soft">Shown are the {len(walk.points):,} records that were reached most, and the '
         f"{len(walk.edges):,} lines between them; the plane keeps {walk.kept:.0%} of their variance. Point at a "
         f'marked record for its id.</p><div class="walk">{walk_svg(walk)}</div>'

@@ -24,25 +24,26 @@ def plot_walk(picture: WalkPicture, ax: Axes | None = None) -> Axes:
     Raises ConfigurationError without matplotlib.
     """
     lines, pyplot = _matplotlib()
-    if ax is None:
-        ax = pyplot.subplots(figsize=(8.0, 6.0), layout="constrained")[1]
+    drawn: Axes = ax if ax is not None else pyplot.subplots(figsize=(8.0, 6.0), layout="constrained")[1]
     if len(picture.edges):  # a legend cannot show a collection of none
         colours = np.empty((len(picture.edges), 4))
         colours[:, :3] = _GREY
         colours[:, 3] = 0.1 + 0.6 * picture.weights
         ends = picture.points[picture.edges]
-        ax.add_collection(lines(ends, colors=colours, linewidths=0.8, label=EDGES, zorder=1))
+        drawn.add_collection(lines(ends, colors=colours, linewidths=0.8, label=EDGES, zorder=1))
 
     def scatter(chosen: NDArray[np.bool_], label: str, least: float, order: int, colour: Any) -> None:
         x, y = picture.points[chosen].T
         area = least + 60.0 * picture.size[chosen] ** 2
-        ax.scatter(x, y, s=area, color=colour, edgecolors="white", linewidths=0.4, label=label, zorder=order)
+        drawn.scatter(
+            x, y, s=area, color=colour, edgecolors="white", linewidths=0.4, label=label, zorder=order
+        )
 
     scatter(~picture.inside & ~picture.beyond, WALKED, 6.0, 2, _GREY)
     scatter(picture.inside, WELL, 12.0, 3, _AMBER)
     scatter(picture.beyond, BEYOND, 30.0, 4, _BLUE)
     x, y = picture.query.tolist()
-    ax.scatter(
+    drawn.scatter(
         [x],
         [y],
         s=260.0,
@@ -53,13 +54,13 @@ def plot_walk(picture: WalkPicture, ax: Axes | None = None) -> Axes:
         label=QUERY,
         zorder=5,
     )
-    ax.set_aspect("equal", adjustable="datalim")
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.set_xlabel(f"two directions that keep {picture.kept:.0%} of the variance")
-    ax.set_title(TITLE)
-    ax.legend(fontsize="small", loc="best")
-    return ax
+    drawn.set_aspect("equal", adjustable="datalim")
+    drawn.set_xticks([])
+    drawn.set_yticks([])
+    drawn.set_xlabel(f"two directions that keep {picture.kept:.0%} of the variance")
+    drawn.set_title(TITLE)
+    drawn.legend(fontsize="small", loc="best")
+    return drawn
 
 
 def _matplotlib() -> tuple[Any, Any]:

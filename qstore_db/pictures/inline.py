@@ -81,7 +81,7 @@ def _edges(picture: WalkPicture, points: svg.Points) -> list[str]:
         chosen = picture.edges[bands == band]
         if len(chosen):
             ends = svg.lines(points[chosen[:, 0]], points[chosen[:, 1]])
-            opacity = 0.18 + 0.6 * band / (_BANDS - 1)
+            opacity = 0.12 + 0.5 * band / (_BANDS - 1)
             parts.append(f'<path d="{ends}" fill="none" stroke="{_GREY}" stroke-opacity="{opacity:.2f}"/>')
     return parts
 
