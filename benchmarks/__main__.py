@@ -20,6 +20,7 @@ PROGRAMS = (
     "filtered_search",
     "context_query",
     "tunnel",
+    "tunnel_defaults",
     "ingest",
     "claims",
 )
