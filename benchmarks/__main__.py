@@ -19,6 +19,7 @@ PROGRAMS = (
     "embedded_search",
     "filtered_search",
     "context_query",
+    "contexts_depth",
     "tunnel",
     "tunnel_defaults",
     "ingest",

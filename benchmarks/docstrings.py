@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.data import VectorSet, unit
+from benchmarks.data import Integers, VectorSet, unit
 from benchmarks.harness import Options
 
 DIMENSION = 128
@@ -25,13 +25,29 @@ LEAST_LENGTH = 40
 """Characters of the shortest docstring that is a document."""
 LEAST_DOCUMENTS = 30
 """A module with fewer documents is no label."""
+CHAPTERS = {
+    "interfaces": ("tkinter", "idlelib", "turtle"),
+    "development": ("distutils", "lib2to3", "unittest", "pydoc", "doctest", "pdb", "bdb", "typing"),
+    "language": ("importlib", "inspect", "ast", "symtable", "traceback", "contextlib", "functools", "codecs"),
+    "internet": (
+        *("asyncio", "email", "http", "urllib", "ipaddress", "mailbox", "imaplib", "wsgiref", "nntplib"),
+        *("xmlrpc", "ssl", "smtplib", "ftplib", "socketserver", "xml"),
+    ),
+    "system": ("logging", "multiprocessing", "threading", "concurrent", "subprocess", "_pyio"),
+    "data": (
+        *("_pydecimal", "datetime", "enum", "statistics", "collections", "_collections_abc", "calendar"),
+        *("random", "difflib"),
+    ),
+    "files": ("tarfile", "pathlib", "zipfile", "shutil", "configparser"),
+}
+"""Modules by subject, much as the library's reference has them in chapters: coarse contexts."""
 _NOT_LIBRARY = ("site-packages", "dist-packages", "__pycache__")
 _QUICK = ("asyncio", "email", "http", "logging", "xml")
 
 
 def docstrings(options: Options, queries: int) -> VectorSet:
     """About 4,800 documents and `queries` held out of all modules. Quick: those of five modules."""
-    data = _vectors(_QUICK if options.quick else None)
+    data, _ = _vectors(_QUICK if options.quick else None)
     return VectorSet(
         "docstrings",
         "cosine",
@@ -43,11 +59,19 @@ def docstrings(options: Options, queries: int) -> VectorSet:
     )
 
 
-@functools.cache
-def _vectors(modules: tuple[str, ...] | None) -> VectorSet:
-    """Every document as a base vector, shuffled once: TF-IDF, projected by truncated SVD, of unit length.
+def chapter_of(options: Options) -> Integers:
+    """Index into CHAPTERS of each label; one more for modules that no chapter names."""
+    _, names = _vectors(_QUICK if options.quick else None)
+    chapter = {module: at for at, modules in enumerate(CHAPTERS.values()) for module in modules}
+    return np.array([chapter.get(name, len(CHAPTERS)) for name in names], np.int64)
 
-    The projection sees the held-out documents as well, but no label.
+
+@functools.cache
+def _vectors(modules: tuple[str, ...] | None) -> tuple[VectorSet, list[str]]:
+    """Every document as a base vector, shuffled once, and the names of the labels.
+
+    TF-IDF, projected by truncated SVD, of unit length. The projection sees the held-out documents too, but no
+    label.
     """
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -68,7 +92,7 @@ def _vectors(modules: tuple[str, ...] | None) -> VectorSet:
         f"{len(order):,} docstrings of at least {LEAST_LENGTH} characters in {len(names)} modules of the standard "
         f"library of Python {platform.python_version()}, TF-IDF and SVD"
     )
-    return VectorSet("docstrings", "cosine", vectors, vectors[:0], labels, labels[:0], source)
+    return VectorSet("docstrings", "cosine", vectors, vectors[:0], labels, labels[:0], source), names
 
 
 def _documents(root: Path, modules: tuple[str, ...] | None) -> Iterator[tuple[str, str]]:

@@ -26,7 +26,7 @@ from benchmarks.far import (
     precision,
     tasks,
 )
-from benchmarks.harness import Bar, Gate, Options, Panel, Report, Spread, paired_bootstrap
+from benchmarks.harness import Bar, Gate, Options, Panel, Report, Spread, compared, gain
 from benchmarks.peers import threads
 from benchmarks.rivals import Rival, Setting
 from qstore_db import QuantumDatabase
@@ -136,18 +136,6 @@ def _rows(
             ap20=float(ap20[name].mean()),
             **against,
         )
-
-
-def gain(ours: Values, theirs: Values) -> list[float]:
-    """Mean of the paired differences and its 95 % interval: [mean, low, high]."""
-    difference = ours - theirs
-    return [round(value, 4) for value in (float(difference.mean()), *paired_bootstrap(difference))]
-
-
-def compared(ours: Values, theirs: Values) -> str:
-    """Two means and their paired difference, for a person."""
-    mean, low, high = gain(ours, theirs)
-    return f"{ours.mean():.3f} / {theirs.mean():.3f}; {mean:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def _figures(report: Report, task: FarTask, far_p20: Mapping[str, Values]) -> None:

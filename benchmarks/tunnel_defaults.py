@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.data import Integers
 from benchmarks.far import DEPTH, Pool, Values, hits, pools, precision, tasks
-from benchmarks.harness import Bar, Gate, Options, Panel, Report, Spread, paired_bootstrap
+from benchmarks.harness import Bar, Gate, Options, Panel, Report, Spread, compared
 from qstore_db.search.diffusion import (
     Graph,
     diffuse,
@@ -118,13 +118,11 @@ def _judge(report: Report, parameter: str, found: Mapping[str, Mapping[Key, Valu
         for value in SWEEPS[parameter]
     }
     best = max(together, key=lambda value: float(together[value].mean()))
-    missed = together[best] - together[default]
-    low, high = paired_bootstrap(missed)
+    missed = float((together[best] - together[default]).mean())
     report.figure(
-        f"{parameter}: far P@20 on {len(found)} sets at the default {default:g} / at the best of the sweep, {best:g}",
-        f"{together[default].mean():.3f} / {together[best].mean():.3f}; "
-        f"{missed.mean():+.3f} [{low:+.3f}, {high:+.3f}]",
-        Gate(float(missed.mean()), CLOSE, above=False),
+        f"{parameter}: far P@20 on {len(found)} sets, best of the sweep, {best:g} / default, {default:g}",
+        compared(together[best], together[default]),
+        Gate(missed, CLOSE, above=False),
     )
     bars = [
         Bar(
@@ -144,10 +142,9 @@ def _wells(report: Report, found: Mapping[str, Mapping[Key, Values]]) -> None:
             np.concatenate([figures[name, well] for figures in found.values()])
             for name in ("diffusion beyond", "kNN beyond")
         )
-        low, high = paired_bootstrap(ours - plain)
         report.figure(
             f"b: far P@20 outside a well of {well}, diffusion / kNN, on {len(found)} sets",
-            f"{ours.mean():.3f} / {plain.mean():.3f}; {(ours - plain).mean():+.3f} [{low:+.3f}, {high:+.3f}]",
+            compared(ours, plain),
         )
         bars.append(Bar(f"qstore, beyond {well}", Spread(*[float(ours.mean())] * 3)))
         bars.append(Bar(f"kNN, beyond {well}", Spread(*[float(plain.mean())] * 3)))
