@@ -23,6 +23,7 @@ PROGRAMS = (
     "tunnel",
     "tunnel_defaults",
     "ingest",
+    "objective",
     "claims",
 )
 QUICK_RESULTS = Path("out/benchmarks-quick")

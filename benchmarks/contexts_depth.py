@@ -71,8 +71,8 @@ def run(options: Options) -> Report:
             data = replace(task.data, base=task.data.base[:rows], labels=task.data.labels[:rows])
             report.settings[data.name] = {"rows": len(data), "R": task.far, "source": data.source}
             group = _groups(data.name, options)
-            cases = [*(_coarse(data, group, wrong) for wrong in WRONG), _independent(data)]
-            for case in cases:
+            coarse = (_coarse(data, group, wrong) for wrong in WRONG[options.pick(0, -1) :])
+            for case in (*coarse, _independent(data)):
                 _measure(report, db, replace(task, data=data), case)
     return report
 

@@ -160,13 +160,16 @@ def mmr(pool: Pool, setting: Setting) -> Integers:
     """Maximal marginal relevance (Carbonell and Goldstein, 1998) with distances as dissimilarity."""
     trade, relevance = setting["trade"], -np.sqrt(pool.d2)
     apart = np.full(len(pool), np.inf)
+    distance = (
+        np.sqrt(pool.d2.max()) * 2.0
+    )  # no two members are farther apart; stands for a member and itself
     chosen: list[int] = []
     score = relevance.copy()
     score[: pool.far] = -np.inf
     for _ in range(min(DEPTH, len(pool) - pool.far)):
         best = int(np.argmax(score))
         chosen.append(best)
-        apart = np.minimum(apart, np.sqrt(pool.between[best]))
+        apart = np.minimum(apart, np.minimum(np.sqrt(pool.between[best]), distance))
         score = trade * relevance + (1.0 - trade) * apart
         score[: pool.far] = score[chosen] = -np.inf
     return np.array(chosen, np.int64)
