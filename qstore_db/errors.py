@@ -13,7 +13,9 @@ QStoreError
 │   ├── DuplicateIdError                  insert of an id that exists
 │   ├── CollectionExistsError             create of a collection that exists
 │   ├── CollectionNotFoundError           an unknown collection (also LookupError)
-│   ├── RecordNotFoundError               update of an id that is not there (also LookupError)
+│   ├── GroupExistsError                  create of a group that exists
+│   ├── GroupNotFoundError                an unknown group (also LookupError)
+│   ├── RecordNotFoundError               an id that is not there (also LookupError)
 │   └── VersionConflictError              `if_version` no longer holds
 ├── ConfigurationError (also ValueError)  fix the configuration or install an extra
 │   ├── DatabaseLockedError               another process owns the directory
@@ -88,13 +90,14 @@ class DimensionError(VectorError):
 
 
 class ContextError(RequestError):
-    """Context weights or phases that describe no superposition."""
+    """Context weights or phases that describe no superposition; `subject` is the context, or the record that a
+    group would move."""
 
     code = "context"
 
 
 class MetadataError(RequestError):
-    """A metadata value that cannot be stored; `subject` is its path."""
+    """A metadata value that cannot be stored; `subject` is its path, or the record that a group would move."""
 
     code = "metadata"
 
@@ -121,6 +124,18 @@ class CollectionNotFoundError(RequestError, LookupError):
     """No collection of that name exists; collections other than "default" must be created."""
 
     code = "collection_not_found"
+
+
+class GroupExistsError(RequestError):
+    """A group of that name exists already, in whatever collection."""
+
+    code = "group_exists"
+
+
+class GroupNotFoundError(RequestError, LookupError):
+    """No group of that name exists."""
+
+    code = "group_not_found"
 
 
 class RecordNotFoundError(RequestError, LookupError):

@@ -1,7 +1,7 @@
 """The Catalog protocol: a small transactional store of versioned entries.
 
-Collections and their statistics live in it, and later groups, tokens, idempotency keys, the model registry
-and job states. LMDB serves one process. `qstore_db.testing.catalogs` holds the conformance suite.
+Collections, their statistics and groups live in it, and later tokens, idempotency keys, the model registry and
+job states. LMDB serves one process. `qstore_db.testing.catalogs` holds the conformance suite.
 """
 
 from __future__ import annotations

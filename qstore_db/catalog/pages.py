@@ -156,7 +156,7 @@ def _last_key(file: BinaryIO, tree: _Tree, page_size: int) -> int | None:
             (at,) = struct.unpack_from("=H", data, lower - 2)
             low, high, flags, _ = _NODE.unpack_from(data, at)
             (key,) = _NUMBER.unpack_from(data, at + _NODE.size)
-        except (struct.error, OSError, OverflowError):
+        except (struct.error, OSError, OverflowError, ValueError):  # a page number that no file reaches, say
             return -1
         if data[10] & _LEAF:
             return int(key)

@@ -41,7 +41,15 @@ Context: TypeAlias = Annotated[
     ),
 ]
 ContextStrength: TypeAlias = Annotated[
-    float, typer.Option("--context-strength", help="How much the context counts against distance.")
+    float, typer.Option("--context-strength", help="How much context and age count against distance.")
+]
+CoherenceTime: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--coherence-time",
+        metavar="SECONDS",
+        help="Half-life: with each of them since its last write, a record counts half as much.",
+    ),
 ]
 Soft: TypeAlias = Annotated[
     bool,

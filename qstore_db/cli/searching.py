@@ -32,6 +32,7 @@ def query(
     context: options.Context = None,
     context_strength: options.ContextStrength = 0.5,
     soft: options.Soft = False,
+    coherence_time: options.CoherenceTime = None,
     filter: options.Filter = None,
     explain: options.Explain = False,
     json: options.Json = False,
@@ -50,6 +51,7 @@ def query(
             filter=where,
             soft=soft,
             context_strength=context_strength,
+            coherence_time=coherence_time,
             collection=collection,
         )
         found = [match for match in result if match.id != id][:top_k]
@@ -107,6 +109,7 @@ def tunnel(
     context: options.Context = None,
     context_strength: options.ContextStrength = 0.5,
     soft: options.Soft = False,
+    coherence_time: options.CoherenceTime = None,
     filter: options.Filter = None,
     explain: options.Explain = False,
     json: options.Json = False,
@@ -129,6 +132,7 @@ def tunnel(
             candidates=candidates,
             context=asked,
             context_strength=context_strength,
+            coherence_time=coherence_time,
             soft=soft,
             filter=where,
             collection=collection,

@@ -31,13 +31,13 @@ def check_spec(
     )
 
 
-def check_name(name: object) -> str:
+def check_name(name: object, kind: str = "collection") -> str:
     if not isinstance(name, str) or not name or not name.isprintable() or "/" in name:
         raise ArgumentError(
-            f"collection name {name!r} must be a non-empty printable string without '/'", subject="collection"
+            f"{kind} name {name!r} must be a non-empty printable string without '/'", subject=kind
         )
     if len(name.encode()) > MAX_NAME_BYTES:
-        raise ArgumentError(f"collection name takes more than {MAX_NAME_BYTES} bytes", subject="collection")
+        raise ArgumentError(f"{kind} name takes more than {MAX_NAME_BYTES} bytes", subject=kind)
     return name
 
 

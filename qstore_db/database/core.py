@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from qstore_db.config import DatabaseConfig
 from qstore_db.database.arguments import check_name, check_spec
+from qstore_db.database.groups import GroupCalls
 from qstore_db.database.reads import Reads
 from qstore_db.database.scales import Scales
 from qstore_db.database.writes import Writes
@@ -57,6 +58,7 @@ class Core:
         self.close = weakref.finalize(self, _close, self.engine, self.directory if temporary else None)
         self.scales = Scales(self.engine, clock)
         self.reads = Reads(self.engine, self.scales, config, clock)
+        self.groups = GroupCalls(self.engine, config)
         self.writes = Writes(self.engine, self.scales, config, clock)
 
     def create_collection(

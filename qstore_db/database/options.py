@@ -17,6 +17,8 @@ class SearchOptions:
     context: ContextLike
     context_strength: float
     soft: bool
+    denoise: bool
+    coherence_time: float | None
     filter: Mapping[str, Any] | None
     include_vectors: bool
     collection: str
@@ -34,3 +36,8 @@ class TunnelOptions(SearchOptions):
     tunneling_strength: float
     beyond_only: bool
     candidates: int
+    engine: str
+    walk_through: bool
+    diversity: float
+    objective: str | None
+    min_prominence: float | None

@@ -39,15 +39,20 @@ from qstore_db.records import (
     parse_filter,
 )
 from qstore_db.records.results import empty_ranked
-from qstore_db.search.planner import context_query
-from qstore_db.search.ranking import ContextRanking, by_distance
-from qstore_db.search.tunnel import MAX_CANDIDATES, BarrierScale, Tunnel, tunnel
+from qstore_db.search.field import Engine
+from qstore_db.search.neighbours import nearest_others
+from qstore_db.search.objective import Objective, distinct_optima
+from qstore_db.search.planner import ranked_query
+from qstore_db.search.ranking import Coherence, Ranking, by_distance
+from qstore_db.search.tunnel import Tunnel, tunnel
+from qstore_db.search.well import MAX_CANDIDATES, Barrier, BarrierScale
 
 if TYPE_CHECKING:
     from qstore_db.engines.embedded.engine import EmbeddedEngine
 
 _MAX_STRENGTH = 1e6
-_LEAST_SCALE = 1e-300
+_LEAST = 1e-300
+"""Of what must be more than 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +65,8 @@ class _Search:
     selection: Selection
     geometry: Geometry
     u: float
-    ranking: ContextRanking | None
-    """None without a context."""
+    ranking: Ranking | None
+    """None where distance alone ranks."""
     warnings: tuple[str, ...]
 
 
@@ -98,9 +103,7 @@ class Reads:
         if record is None:
             raise RecordNotFoundError(f"record {id!r} is not in collection {collection!r}", subject=id)
         geometry, u = self._scale_of(view, None)
-        hits = view.search(record.vector[None], count + 1, Selection(now=self._clock()))[0]
-        others = [i for i, found in enumerate(hits.ids()) if found != id][:count]
-        hits = hits.take(np.array(others, np.intp))
+        hits = nearest_others(view, record.vector, record.version, count, self._clock())
         return QueryResult(by_distance(hits, geometry, u), exact=hits.exact, warnings=hits.warnings)
 
     def scroll(
@@ -125,7 +128,7 @@ class Reads:
         k = check_count("top_k", options.top_k)
         pinned = options.scale
         if pinned is not None:
-            pinned = check_number("scale", pinned, _LEAST_SCALE, float("inf"))
+            pinned = check_number("scale", pinned, _LEAST, float("inf"))
         search = self._search(queries, options, pinned, what)
         if search is None:
             return [QueryResult(empty_ranked(), exact=True) for _ in np.atleast_2d(queries)]
@@ -143,7 +146,7 @@ class Reads:
         results: list[QueryResult] = []
         may_scan = self._engine.capabilities.scan
         for query in search.queries:
-            hits, ranked, exact = context_query(
+            hits, ranked, exact = ranked_query(
                 view, query, k, search.selection, search.ranking, may_scan=may_scan
             )
             warnings = (*search.warnings, *hits.warnings)
@@ -160,18 +163,37 @@ class Reads:
         strength = check_number("tunneling_strength", options.tunneling_strength, 0.0, 1.0)
         beyond_only = check_flag("beyond_only", options.beyond_only)
         candidates = check_count("candidates", options.candidates, MAX_CANDIDATES)
+        engine = check_choice("engine", options.engine, get_args(Engine))
+        walk_through = check_flag("walk_through", options.walk_through)
+        diversity = check_number("diversity", options.diversity, 0.0, 1.0)
+        objective = _objective(options)
         search = self._search(queries, options, None, what)
         if search is None:
             nothing = QueryResult(empty_ranked(), exact=True)
             return [
-                TunnelResult(empty_ranked(), exact=True, inside=nothing, well_size=0, eligible=0)
-                for _ in np.atleast_2d(queries)
+                TunnelResult(empty_ranked(), exact=True, inside=nothing, well_size=0, eligible=0, query=query)
+                for query in np.atleast_2d(queries)
             ]
+        well = Barrier(barrier, scale, k)
+        if objective is not None:
+            wanted = Objective(
+                path=objective[0],
+                min_prominence=objective[1],
+                k=k,
+                barrier=well,
+                geometry=search.geometry,
+                u=search.u,
+                include_vectors=options.include_vectors,
+                warnings=search.warnings,
+            )
+            return [distinct_optima(search.view, query, search.selection, wanted) for query in search.queries]
         parameters = Tunnel(
             k=k,
-            barrier=barrier,
-            scale=scale,
+            barrier=well,
+            diversity=diversity,
             strength=strength,
+            engine=engine,
+            walk_through=walk_through,
             beyond_only=beyond_only,
             candidates=candidates,
             ranking=search.ranking,
@@ -192,21 +214,27 @@ class Reads:
         strength = check_number("context_strength", options.context_strength, 0.0, _MAX_STRENGTH)
         soft = check_flag("soft", options.soft)
         check_flag("include_vectors", options.include_vectors)
-        selection = self._selection(options.filter, () if context is None or soft else context.names)
+        denoise = check_flag("denoise", options.denoise)
+        everyone = context is None or soft or denoise
+        selection = self._selection(options.filter, () if everyone or context is None else context.names)
+        coherence = _coherence(options.coherence_time, selection.now)
         view = self._view(options.collection)
         if view is None:
             return None
         rows = np.atleast_2d(check_vectors(queries, view.spec, what))
         geometry, u = self._scale_of(view, pinned)
-        if context is None:
-            return _Search(view, rows, selection, geometry, u, None, ())
-        ranking = ContextRanking(geometry, u, context, strength, soft)
+        ranking: Ranking | None = None
+        if context is not None or coherence is not None:
+            ranking = Ranking(geometry, u, strength, context, soft, coherence, denoise)
         unknown = tuple(
             f"context {name!r} occurs in no record of collection {view.spec.name!r}"
-            for name in context.names
+            for name in (() if context is None else context.names)
             if view.count(Selection(None, (name,), selection.now)) == 0
         )
-        return _Search(view, rows, selection, geometry, u, ranking, unknown)
+        warnings = unknown
+        if denoise and view.links is None:
+            warnings += ("denoise changes nothing: the collection has no graph of neighbours (yet)",)
+        return _Search(view, rows, selection, geometry, u, ranking, warnings)
 
     def _scale_of(self, view: View, pinned: float | None) -> tuple[Geometry, float]:
         scale = self._scales.of(view)
@@ -223,6 +251,29 @@ class Reads:
             if collection == DEFAULT:
                 return None
             raise
+
+
+def _objective(options: TunnelOptions) -> tuple[str, float | None] | None:
+    """The path and least prominence of objective mode, or None."""
+    path, least = options.objective, options.min_prominence
+    if path is None:
+        if least is not None:
+            raise ArgumentError("min_prominence needs an objective to stand out in", subject="min_prominence")
+        return None
+    if not isinstance(path, str) or not path:
+        raise ArgumentError(f"objective={path!r} must be the path of a metadata number", subject="objective")
+    if options.context is not None or options.coherence_time is not None:
+        given = "context" if options.context is not None else "coherence_time"
+        raise ArgumentError(
+            f"{given} does not go with objective, which ranks by a number alone", subject=given
+        )
+    return path, None if least is None else check_number("min_prominence", least, 0.0, float("inf"))
+
+
+def _coherence(half_life: float | None, now: float) -> Coherence | None:
+    if half_life is None:
+        return None
+    return Coherence(check_number("coherence_time", half_life, _LEAST, float("inf")), now)
 
 
 def _position(cursor: str | None) -> int:

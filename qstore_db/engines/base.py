@@ -14,7 +14,8 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from qstore_db.records import Filter, Metadata, Metric, Record, Superposition, Vectors
+from qstore_db.engines.links import Links, Nodes
+from qstore_db.records import Filter, Group, Metadata, Metric, Record, Superposition, Vectors
 
 Floats: TypeAlias = NDArray[np.float64]
 IndexKind: TypeAlias = Literal["auto", "flat", "hnsw"]
@@ -44,10 +45,14 @@ class Capabilities:
     """A view sees one commit, metadata and vectors alike."""
     insert_if_absent: bool
     compare_and_set: bool
+    links: bool
+    """Views carry the graph of nearest neighbours, once it is made."""
     scan: bool
     """`View.scan` gives the exact distances of everything a selection admits."""
     vectors: Literal["exact", "normalised", "half"]
     """How precisely `Record.vector` comes back."""
+    groups: bool = False
+    """A `Patch` moves numbers of other records in the same commit: the engine is a `GroupingEngine` too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +134,19 @@ class Hits(Protocol):
     product.
     """
 
-    raw: Floats
+    @property
+    def raw(self) -> Floats: ...
+
     exact: bool
     """Whether these are certain to be the nearest that were asked for."""
     warnings: tuple[str, ...]
 
     def __len__(self) -> int: ...
+    @property
+    def places(self) -> Nodes:
+        """(m,) where the records stand in their view; with `View.links`, these are its nodes."""
+        ...
+
     def take(self, order: NDArray[np.intp]) -> Hits: ...
     def refined(self) -> Hits:
         """The same hits with `raw` summed in float64: a record's value then depends on nothing but the
@@ -142,8 +154,19 @@ class Hits(Protocol):
         ...
 
     def ids(self) -> list[str]: ...
-    def weights(self, contexts: Sequence[str]) -> Floats:
-        """Born weights, (m, len(contexts)) float64; 0 where a record lacks a context."""
+    def rows(self) -> Nodes:
+        """(m,) the versions of the records: op sequences of their last writes."""
+        ...
+
+    def weights(self, contexts: Sequence[str], *, denoise: bool = False) -> Floats:
+        """Born weights, (m, len(contexts)) float64; 0 where a record lacks a context.
+
+        denoise: smoothed over `View.links`; what has no links keeps its own.
+        """
+        ...
+
+    def updated(self) -> Floats:
+        """(m,) float64, seconds since the epoch of each record's last write: its `Record.updated_at`."""
         ...
 
     def vectors(self) -> Vectors:
@@ -160,6 +183,12 @@ class View(Protocol):
 
     spec: CollectionSpec
     sequence: int
+    links: Links | None
+    """The graph of nearest neighbours over the first `len(links)` places; None while there is none."""
+
+    def __len__(self) -> int:
+        """How many places there are, those of dead records included."""
+        ...
 
     def count(self, selection: Selection) -> int: ...
     def search(self, queries: Vectors, k: int, selection: Selection) -> Sequence[Hits]:
@@ -172,6 +201,22 @@ class View(Protocol):
     def scan(self, query: Vectors, selection: Selection) -> Hits:
         """Distances from (d,) to everything the selection admits, to float32 precision, in no promised
         order."""
+        ...
+
+    def eligible(self, selection: Selection) -> NDArray[np.bool_] | None:
+        """Which places the selection admits, (len(self),); None where it is all of them."""
+        ...
+
+    def numbers(self, path: str) -> Floats:
+        """(len(self),) the number at a metadata path, NaN where there is none (or a list of them)."""
+        ...
+
+    def place_of(self, version: int) -> int | None:
+        """Where the record of that version stands; None where this view does not hold it."""
+        ...
+
+    def at(self, query: Vectors, places: Nodes) -> Hits:
+        """The records at `places` (m,), in that order; `raw` is float32-precise, taken when first looked at."""
         ...
 
     def sample(self, count: int, seed: int) -> Hits:
@@ -200,3 +245,22 @@ class Engine(Protocol):
     def view(self, collection: str) -> View: ...
     def statistics(self) -> Mapping[str, Any]: ...
     def close(self) -> None: ...
+
+
+class GroupingEngine(Protocol):
+    """What an engine with `Capabilities.groups` does besides."""
+
+    def create_group(self, group: Group) -> None:
+        """From now on a `Patch` of one member moves the others, as `create_group` of a database says.
+
+        Raises GroupExistsError, CollectionNotFoundError, RecordNotFoundError naming the first missing member.
+        """
+        ...
+
+    def groups(self) -> list[Group]:
+        """Those of all collections, sorted by name."""
+        ...
+
+    def drop_group(self, name: str) -> None:
+        """Raises GroupNotFoundError."""
+        ...

@@ -5,10 +5,11 @@ Nothing here stores or searches.
 
 from qstore_db.records.contexts import ContextLike, ContextQuery, Contexts, Superposition, soften
 from qstore_db.records.filter import Filter, parse_filter
+from qstore_db.records.group import Group
 from qstore_db.records.metadata import Metadata, Value, check_id, check_metadata
 from qstore_db.records.metric import Geometry, Metric
 from qstore_db.records.record import Record
-from qstore_db.records.results import Explanation, Match, Page, QueryResult, Ranked, TunnelResult
+from qstore_db.records.results import Explanation, Match, Page, QueryResult, Ranked, TunnelResult, Walked
 from qstore_db.records.vector import Vectors, as_matrix, as_vector, check_matrix, unit_rows
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Explanation",
     "Filter",
     "Geometry",
+    "Group",
     "Match",
     "Metadata",
     "Metric",
@@ -29,6 +31,7 @@ __all__ = [
     "TunnelResult",
     "Value",
     "Vectors",
+    "Walked",
     "as_matrix",
     "as_vector",
     "check_id",

@@ -25,11 +25,15 @@ class Explanation:
     score: float
     terms: Mapping[str, float]
     scale: Mapping[str, float]
+    path: tuple[str, ...] = ()
+    """tunnel_search only: the ids over which most of the probability came, from a record near the query to the
+    match's own neighbour. Empty where it started at the match itself, or never came."""
 
     def __str__(self) -> str:
         terms = " ".join(f"{value:+.6g} ({name})" for name, value in self.terms.items())
         scale = ", ".join(f"{name} = {value:.6g}" for name, value in self.scale.items())
-        return f"score {self.score:.6g} = {terms}   [{scale}]"
+        path = f"   over {' -> '.join(self.path)}" if self.path else ""
+        return f"score {self.score:.6g} = {terms}   [{scale}]{path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,27 @@ class Ranked:
     terms: Mapping[str, Floats] = field(default_factory=dict)
     scale: Mapping[str, float] = field(default_factory=dict)
     tunneled: NDArray[np.bool_] | None = None
+    prominence: Floats | None = None
+    """Objective mode: how far each stands out, in the unit of the objective."""
+    paths: Callable[[], list[tuple[str, ...]]] = list
+    """Of each row its `Explanation.path`; none at all where nothing walked."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Walked:
+    """What a tunnelling search walked over: the records that received most probability, and their edges."""
+
+    ids: list[str]
+    vectors: Vectors
+    """(m, d) float32 in search space: unit rows under cosine."""
+    probability: Floats
+    """(m,) what the walk brought to each."""
+    inside: NDArray[np.bool_]
+    """(m,) whether it lies in the well."""
+    edges: NDArray[np.int64]
+    """(e, 2) positions in `ids`, each edge once."""
+    weights: Floats
+    """(e,) in (0, 1]."""
 
 
 class QueryResult(Sequence[Match]):
@@ -166,11 +191,13 @@ class QueryResult(Sequence[Match]):
         if matches is None:
             self._matches = matches = list(self._build(ranked))
             # A kept result must not keep alive the snapshot that its query ran on.
-            self._ranked = replace(ranked, ids=list, records=_none)
+            self._ranked = replace(ranked, ids=list, records=_none, paths=list)
         return matches
 
     def _build(self, r: Ranked) -> Iterator[Match]:
-        for i, record in zip(range(len(r.score)), r.records(vectors=self._include_vectors), strict=True):
+        paths = r.paths() or [()] * len(r.score)
+        records = r.records(vectors=self._include_vectors)
+        for i, record, path in zip(range(len(r.score)), records, paths, strict=True):
             yield Match(
                 id=record.id,
                 score=float(r.score[i]),
@@ -183,7 +210,10 @@ class QueryResult(Sequence[Match]):
                 vector=record.vector if self._include_vectors else None,
                 tunneled=None if r.tunneled is None else bool(r.tunneled[i]),
                 _explanation=Explanation(
-                    float(r.score[i]), {name: float(term[i]) for name, term in r.terms.items()}, r.scale
+                    float(r.score[i]),
+                    {name: float(term[i]) for name, term in r.terms.items()},
+                    r.scale,
+                    path,
                 ),
             )
 
@@ -191,10 +221,12 @@ class QueryResult(Sequence[Match]):
 class TunnelResult(QueryResult):
     """What was reached, best first, beside `inside`: the plain neighbours in the well, nearest first.
 
-    `well_size` counts the records inside the barrier, `eligible` those that filter and context admit.
+    `well_size` counts the records inside the barrier, `eligible` those that filter and context admit. `query` is
+    the vector that was asked for, (d,) float32, and `walked` what was walked over: None without `include_vectors`.
+    Objective mode alone has `prominence`, (m,) float64: how far down one has to go from each match to a better one.
     """
 
-    __slots__ = ("eligible", "inside", "well_size")
+    __slots__ = ("eligible", "inside", "query", "walked", "well_size")
 
     def __init__(
         self,
@@ -204,13 +236,21 @@ class TunnelResult(QueryResult):
         inside: QueryResult,
         well_size: int,
         eligible: int,
+        query: Vectors,
+        walked: Walked | None = None,
         warnings: tuple[str, ...] = (),
         include_vectors: bool = False,
     ) -> None:
         super().__init__(ranked, exact=exact, warnings=warnings, include_vectors=include_vectors)
         self.inside = inside
+        self.query = query
+        self.walked = walked
         self.well_size = well_size
         self.eligible = eligible
+
+    @property
+    def prominence(self) -> Floats | None:
+        return self._columns().prominence
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_LEAST_WEIGHT = 1e-6  # added to every edge, so that a long edge still joins
-_LEAST_PROBABILITY = 1e-12  # what an unreached candidate counts as in a score
+from qstore_db.engines.links import LEAST_WEIGHT
+
+ALPHA = 0.99
+"""Of the probability, what goes on along the edges at each step; the rest comes from the start anew."""
+STEPS = 10
+LEAST_PROBABILITY = 1e-12  # what an unreached candidate counts as in a score
 _FLOOR = 1e-12  # of the mean squared distance, below which a scale would be that of duplicates alone
 
 
@@ -99,7 +103,7 @@ def knn_graph(vectors: NDArray[np.float32], k: int = 10, *, max_dot: float | Non
     scale = np.sqrt(np.maximum(own, _FLOOR * own.mean() or 1.0))
     # One triangle serves both directions: W is symmetric to the last bit, whatever BLAS makes of the other.
     edge = d2[np.minimum(rows, columns), np.maximum(rows, columns)]
-    w = np.exp(-edge / (scale[rows] * scale[columns])) + _LEAST_WEIGHT
+    w = np.exp(-edge / (scale[rows] * scale[columns])) + LEAST_WEIGHT
     degree = np.bincount(rows, weights=w, minlength=n)
     s = w / np.sqrt(degree[rows] * degree[columns])
 
@@ -162,7 +166,7 @@ def seed_distribution(d2: ArrayLike, m: int = 5) -> NDArray[np.float64]:
 
 
 def diffuse(
-    graph: Graph, p0: NDArray[np.float64], *, alpha: float = 0.99, steps: int = 10
+    graph: Graph, p0: NDArray[np.float64], *, alpha: float = ALPHA, steps: int = STEPS
 ) -> NDArray[np.float64]:
     """`steps` times p <- alpha S p + (1 - alpha) p0, from p = p0: (n,), >= 0.
 
@@ -197,7 +201,7 @@ def tunnel_scores(
     `query_scale`, > 0. Dividing never reverses two distances but may round two neighbouring ones to one
     score, so ties are to be broken by distance: then s = 0 is exactly the order of distance."""
     near = np.asarray(d2, dtype=np.float64)
-    return strength * np.log(np.maximum(p, _LEAST_PROBABILITY)) - (1.0 - strength) * (near / scale)
+    return strength * np.log(np.maximum(p, LEAST_PROBABILITY)) - (1.0 - strength) * (near / scale)
 
 
 def well_size(n: int, barrier: float) -> int:

@@ -1,34 +1,30 @@
 """tunnel_search: items of the same kind beyond the query's dense neighbourhood, reached over the kNN graph.
 
-The nearest N candidates form a graph; probability starts at the five nearest and diffuses over it. What lies
-inside the barrier (the well) is given apart, in plain distance order. This is the reference: its graph is exact
-on its candidates, and everything else is measured against it.
+Probability starts at the five nearest and spreads over a graph of nearest neighbours (`field`). What lies inside
+the barrier (`well`) is given apart, in plain distance order; the rest is ranked by the probability that reached it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qstore_db.engines.base import Floats, Hits, Selection, View
-from qstore_db.records import Geometry, Metric, QueryResult, Ranked, TunnelResult, Vectors
-from qstore_db.search.diffusion import (
-    diffuse,
-    knn_graph,
-    query_scale,
-    seed_distribution,
-    tunnel_scores,
-    well_size,
-)
-from qstore_db.search.ranking import ContextRanking, best_first, by_distance
+from qstore_db.engines.base import Floats, Selection, View
+from qstore_db.records import Geometry, QueryResult, Ranked, TunnelResult, Vectors, Walked
+from qstore_db.search.diffusion import LEAST_PROBABILITY, query_scale
+from qstore_db.search.diversity import POOL, diversify
+from qstore_db.search.field import Engine, Field, by_candidates, by_links, by_neighbourhood
+from qstore_db.search.ranking import SPARE, Ranking, best_first, by_distance
+from qstore_db.search.trace import carriers
+from qstore_db.search.well import MAX_CANDIDATES, Barrier, Well, find_well
 
-BarrierScale: TypeAlias = Literal["rank", "similarity", "distance"]
-MAX_CANDIDATES = 4_000
-"""The exact graph on more would take seconds and gigabytes."""
-NEIGHBOURS = 10
+NEAR = 20
+"""The neighbour whose distance is a query's own unit."""
+SHOWN = 300
+"""Records that a picture of a walk shows, beside the well and the results."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +32,15 @@ class Tunnel:
     """The parameters of one tunnelling search, already checked."""
 
     k: int
-    barrier: float | None
-    """None: the k nearest are the well. Else a rank exponent in [0, 1], a similarity or a distance."""
-    scale: BarrierScale
+    barrier: Barrier
     strength: float
+    engine: Engine
     beyond_only: bool
     candidates: int
-    ranking: ContextRanking | None
-    """How a context joins the score; None for none."""
+    walk_through: bool
+    diversity: float
+    ranking: Ranking | None
+    """How context and age join the score; None for neither."""
     geometry: Geometry
     u: float
     include_vectors: bool
@@ -52,136 +49,173 @@ class Tunnel:
 
 
 def tunnel(view: View, query: Vectors, selection: Selection, search: Tunnel) -> TunnelResult:
-    """Run the reference search. Ties are broken by distance, then id; repeats are bit-equal."""
+    """Run one search. Ties are broken by distance, then id; repeats are bit-equal."""
     eligible = view.count(selection)
-    wanted = _well_rank(eligible, search)
-    limit = min(eligible, MAX_CANDIDATES)
-    fetch = min(max(search.candidates, search.k, 2 * (wanted or 0)), limit)
-    while True:
-        found = _nearest(view, query, fetch, selection)
-        reached = len(found)
-        probabilities = None
-        if search.ranking is not None:
-            p = search.ranking.probabilities(found)
-            found, probabilities = found.take(np.flatnonzero(p > 0.0)), p[p > 0.0]
-        well = _well(found, wanted, search)
-        if fetch == limit or 2 * well <= len(found):
-            break
-        fetch = min(2 * well if 2 * well > fetch else 2 * fetch, limit)
+    look = partial(
+        find_well,
+        view,
+        query,
+        selection,
+        search.barrier,
+        search.geometry,
+        search.ranking,
+        eligible=eligible,
+    )
     warnings = [*search.warnings]
-    if len(found) and well == len(found):
-        if reached < eligible:
-            warnings.append(
-                f"the well holds at least {well} records, all that {reached} candidates gave: "
-                "raise barrier_threshold to see beyond it"
-            )
+    well = field = None
+    if search.strength > 0.0 and view.links is not None:
+        well = look(least=NEAR, spare=1)
+        field = _by_links(view, query, selection, well, eligible, search)
+    exact = field is None
+    if well is None or field is None:
+        well = look(least=max(search.candidates, search.k), spare=2)
+        engine = search.engine if search.strength > 0.0 else None
+        if search.walk_through:
+            field = by_neighbourhood(view, query, selection, well, search.geometry, engine, search.candidates)
         else:
-            warnings.append("every eligible record lies inside the well: nothing is beyond the barrier")
-    elif search.k > len(found) - well * search.beyond_only and reached < eligible:
-        warnings.append(
-            f"top_k={search.k} reaches past the {reached} nearest records, beyond which none is ranked"
-        )
-    everything_inside = search.beyond_only and well == len(found)
-    score, terms = (np.zeros(well), {}) if everything_inside else _scores(found, probabilities, search)
-    order = best_first(score, found.raw, found)
-    beyond = order >= well
-    if search.beyond_only:
-        order = order[beyond]
-    order = order[: search.k]
-    warnings.extend(found.warnings)
+            field = by_candidates(well, search.geometry, engine)
+        warnings += _shortfalls(well, eligible, search)
+    ranked, chosen = _rank(field, well, search)
     return TunnelResult(
-        _ranked(found, order, score, terms, probabilities, well, search),
-        exact=found.exact,
+        ranked,
+        exact=exact and well.near.exact,
         inside=QueryResult(
-            by_distance(found.take(np.arange(well)), search.geometry, search.u),
-            exact=found.exact,
+            by_distance(well.near.take(np.arange(well.inside)), search.geometry, search.u),
+            exact=well.near.exact,
             include_vectors=search.include_vectors,
         ),
-        well_size=max(well, wanted or 0),
+        well_size=max(well.inside, well.wanted or 0),
         eligible=eligible,
-        warnings=tuple(dict.fromkeys(warnings)),
+        query=query,
+        walked=_walked(field, chosen) if search.include_vectors else None,
+        warnings=tuple(dict.fromkeys([*warnings, *well.near.warnings])),
         include_vectors=search.include_vectors,
     )
 
 
-def _nearest(view: View, query: Vectors, count: int, selection: Selection) -> Hits:
-    """The `count` nearest, or a few more: ties of the last one belong to them, whatever their ids are.
-
-    Where the ties alone are more than MAX_CANDIDATES, those of lowest id are taken.
-    """
-    fetch = count + 1
-    while True:
-        found = view.search(query[None], fetch, selection)[0]
-        if len(found) <= count:
-            return found
-        tied = int(np.searchsorted(found.raw, found.raw[count - 1], side="right"))
-        if tied < len(found) or len(found) < fetch:
-            return found.take(np.arange(tied))
-        if fetch > MAX_CANDIDATES:
-            nearer = int(np.searchsorted(found.raw, found.raw[count - 1], side="left"))
-            return found.take(np.arange(nearer or count))
-        fetch = min(4 * fetch, MAX_CANDIDATES + 1)
-
-
-def _well_rank(eligible: int, search: Tunnel) -> int | None:
-    """How many of the nearest the well holds, before ties; None where a distance decides."""
-    if search.barrier is None:
-        return min(search.k, eligible)
-    if search.scale == "rank":
-        return min(well_size(eligible, search.barrier), eligible) if eligible else 0
-    return None
+def _by_links(
+    view: View, query: Vectors, selection: Selection, well: Well, eligible: int, search: Tunnel
+) -> Field | None:
+    """None where the exact graph of the nearest candidates has more to give."""
+    if 2 * max(well.inside, well.wanted or 0) > MAX_CANDIDATES:
+        return None
+    field = by_links(
+        view,
+        query,
+        selection,
+        well,
+        search.geometry,
+        search.engine,
+        size=max(search.candidates, 2 * well.inside),
+        walk_through=search.walk_through,
+    )
+    if field is None:
+        return None
+    reached = int(((field.walked > 0.0) & ~field.inside).sum())
+    return field if reached >= min(search.k, eligible - well.inside) else None
 
 
-def _well(found: Hits, wanted: int | None, search: Tunnel) -> int:
-    """How many of the candidates (nearest first) lie inside, ties at the edge included."""
-    if wanted is not None:
-        if wanted == 0 or len(found) == 0:
-            return 0
-        edge = found.raw[min(wanted, len(found)) - 1]
-        return int(np.searchsorted(found.raw, edge, side="right"))
-    assert search.barrier is not None
-    if search.scale == "similarity":
-        return int((search.geometry.similarity(found.raw) >= search.barrier).sum())
-    return int((search.geometry.distance(found.raw) <= search.barrier).sum())
+def _shortfalls(well: Well, eligible: int, search: Tunnel) -> list[str]:
+    """What a search over the nearest candidates cannot tell."""
+    found = len(well.near)
+    if found and well.inside == found and well.fetched < eligible:
+        given = f"all that {well.fetched} candidates gave: raise barrier_threshold to see beyond it"
+        return [f"the well holds at least {well.inside} records, {given}"]
+    if found and well.inside == found:
+        return ["every eligible record lies inside the well: nothing is beyond the barrier"]
+    if search.k > found - well.inside * search.beyond_only and well.fetched < eligible:
+        return [
+            f"top_k={search.k} reaches past the {well.fetched} nearest records, beyond which none is ranked"
+        ]
+    return []
 
 
-def _scores(found: Hits, probabilities: Floats | None, search: Tunnel) -> tuple[Floats, dict[str, Floats]]:
-    if len(found) == 0:
-        return np.empty(0), {}
-    d2 = np.maximum(search.geometry.squared(found.raw), 0.0)
-    scale = query_scale(d2)
-    if search.strength > 0.0:
-        max_dot = search.geometry.max_dot if search.geometry.metric is Metric.DOT else None
-        walked = diffuse(knn_graph(found.vectors(), NEIGHBOURS, max_dot=max_dot), seed_distribution(d2))
-    else:
-        walked = np.ones(len(found))
-    score = tunnel_scores(d2, walked, search.strength, scale)
-    terms = {"distance": -(1.0 - search.strength) * d2 / scale}
-    terms["walk"] = score - terms["distance"]
-    if search.ranking is not None and probabilities is not None:
-        terms["context"] = search.ranking.context_term(probabilities)
-        score = score + terms["context"]
-    return score, terms
+def _rank(field: Field, well: Well, search: Tunnel) -> tuple[Ranked, NDArray[np.intp]]:
+    """The best k, and which candidates they are."""
+    positions = np.flatnonzero(~field.inside) if search.beyond_only else np.arange(len(field.hits))
+    hits, probabilities, added = field.hits.take(positions), None, np.zeros(len(positions))
+    terms: dict[str, Floats] = {}
+    if search.ranking is not None:
+        admitted, probabilities = search.ranking.admit(hits)
+        positions, hits = positions[admitted], hits.take(admitted)
+        terms = search.ranking.added(hits, probabilities)
+        added = sum(terms.values(), np.zeros(len(hits)))
+    walk = search.strength * np.log(np.maximum(field.walked[positions], LEAST_PROBABILITY))
+    scale = query_scale(np.maximum(search.geometry.squared(well.near.raw), 0.0))
+
+    def distance_term(raw: Floats) -> Floats:
+        return -(1.0 - search.strength) * (np.maximum(search.geometry.squared(raw), 0.0) / scale)
+
+    kept, pool = np.arange(len(hits)), (POOL * search.k if search.diversity > 0.0 else search.k) + SPARE
+    if len(hits) > pool:
+        # Distances of all are only taken where they count; of a few, to order what is equal.
+        rough = walk + added + (distance_term(hits.raw) if search.strength < 1.0 else 0.0)
+        least = np.partition(rough, -pool)[-pool]
+        kept = np.flatnonzero(rough >= least)
+    hits = hits.take(kept).refined()
+    distance = distance_term(hits.raw)
+    score = distance + walk[kept] + added[kept]
+    order = best_first(score, hits.raw, hits)
+    if search.diversity > 0.0:
+        spread = diversify(
+            score[order], hits.raw[order], hits.take(order).vectors(), search.k, search.diversity
+        )
+        order = order[spread]
+    order = order[: search.k]
+    hits, kept = hits.take(order), kept[order]
+    chosen = positions[kept]
+    return (
+        Ranked(
+            score=score[order],
+            distance=search.geometry.distance(hits.raw),
+            similarity=search.geometry.similarity(hits.raw),
+            ids=hits.ids,
+            records=hits.records,
+            weight=None if probabilities is None else probabilities[kept],
+            terms={
+                "distance": distance[order],
+                "walk": walk[kept],
+                **{name: term[kept] for name, term in terms.items()},
+            },
+            scale={"strength": search.strength},
+            tunneled=~field.inside[chosen],
+            paths=partial(_paths, field, chosen),
+        ),
+        chosen,
+    )
 
 
-def _ranked(
-    found: Hits,
-    order: NDArray[np.intp],
-    score: Floats,
-    terms: dict[str, Floats],
-    probabilities: Floats | None,
-    well: int,
-    search: Tunnel,
-) -> Ranked:
-    hits = found.take(order)
-    return Ranked(
-        score=score[order],
-        distance=search.geometry.distance(hits.raw),
-        similarity=search.geometry.similarity(hits.raw),
-        ids=hits.ids,
-        records=hits.records,
-        weight=None if probabilities is None else probabilities[order],
-        terms={name: term[order] for name, term in terms.items()},
-        scale={"strength": search.strength},
-        tunneled=order >= well,
+def _paths(field: Field, chosen: NDArray[np.intp]) -> list[tuple[str, ...]]:
+    """Ids on the way from a seed to each of the chosen candidates."""
+    targets = field.nodes[chosen]
+    found = carriers(field.graph, field.start, field.arrived, targets)
+    # What hangs on a node came over that node too.
+    hung = field.everything.places[targets] != field.hits.places[chosen]
+    nodes = [
+        [*path, node] if leaf else path
+        for path, node, leaf in zip(found, targets.tolist(), hung.tolist(), strict=True)
+    ]
+    wanted = sorted({node for path in nodes for node in path})
+    names = dict(zip(wanted, field.everything.take(np.array(wanted, np.intp)).ids(), strict=True))
+    return [tuple(names[node] for node in path) for path in nodes]
+
+
+def _walked(field: Field, chosen: NDArray[np.intp]) -> Walked:
+    """The records that a picture of the walk shows."""
+    strong = np.argsort(-field.arrived, kind="stable")[:SHOWN]
+    wanted = np.unique(np.concatenate([strong, field.nodes[chosen], field.nodes[field.inside]]))
+    shown = field.everything.take(wanted)
+    number = np.full(len(field.arrived), -1)
+    number[wanted] = np.arange(len(wanted))
+    source = np.repeat(np.arange(len(field.graph)), np.diff(field.graph.indptr))
+    a, b = number[source], number[field.graph.indices]
+    inner = (a >= 0) & (b > a)
+    inside = np.isin(shown.places, field.hits.places[field.inside])
+    return Walked(
+        ids=shown.ids(),
+        vectors=shown.vectors(),
+        probability=field.arrived[wanted],
+        inside=inside,
+        edges=np.stack([a[inner], b[inner]], axis=1),
+        weights=field.graph.weights[inner],
     )

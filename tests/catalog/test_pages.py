@@ -111,3 +111,14 @@ def test_a_file_that_was_cut_is_found(tmp_path: Path, length: int) -> None:
         file.truncate(length)
     with pytest.raises(CorruptionError):
         check_pages(path)
+
+
+@pytest.mark.parametrize("page", [0, 1])
+@pytest.mark.parametrize("bit", [12, 40, 52, 55, 60, 63])
+def test_a_list_of_free_pages_that_lies_beyond_every_file_is_found(
+    tmp_path: Path, page: int, bit: int
+) -> None:
+    path = fill(tmp_path / "db", seed=4)
+    flip_bit(path, 8 * (4096 * page + 80) + bit)  # in the number of the tree's first page
+    with pytest.raises(CorruptionError):
+        check_metas(path, both=True)

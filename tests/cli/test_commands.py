@@ -92,6 +92,14 @@ def test_explain_gives_parts_that_add_up_to_the_score(run, path):
     assert "lambda" in run(*arguments).out
 
 
+@pytest.mark.parametrize("command", ["query", "tunnel"])
+def test_a_coherence_time_makes_age_count(run, path, command):
+    arguments = (command, "--path", path, "--vector", VECTOR, "--explain", "--json")
+    for match in run(*arguments, "--coherence-time", 3_600).data["matches"]:
+        assert match["explain"]["terms"]["age"] <= 0.0
+    assert "age" not in run(*arguments).data["matches"][0]["explain"]["terms"]
+
+
 def test_an_unknown_context_is_a_warning(run, path):
     ended = run("query", "--path", path, "--vector", VECTOR, "--context", "nobody", "--json")
     assert ended.code == 0

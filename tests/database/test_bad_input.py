@@ -241,6 +241,8 @@ def test_top_k_must_be_a_positive_integer(db: QuantumDatabase, top_k: Any) -> No
         ("candidates", lambda db: db.tunnel_search(GOOD, candidates=0)),
         ("context_strength", lambda db: db.query(GOOD, context="c", context_strength=-1)),
         ("scale", lambda db: db.query(GOOD, context="c", scale=0)),
+        ("coherence_time", lambda db: db.query(GOOD, coherence_time=0)),
+        ("coherence_time", lambda db: db.tunnel_search(GOOD, coherence_time=float("inf"))),
         ("limit", lambda db: db.scroll(limit=0)),
         ("cursor", lambda db: db.scroll(cursor="page two")),
         ("expires_at", lambda db: db.insert("n", GOOD, expires_at="tomorrow")),
@@ -258,7 +260,7 @@ def test_top_k_must_be_a_positive_integer(db: QuantumDatabase, top_k: Any) -> No
         ("vectors", lambda db: db.insert_many(ids=["n"])),
         (None, lambda db: db.insert_many(ids=["n"], vectors=[GOOD], metadata=[{}, {}])),
     ],
-    ids=range(24),
+    ids=range(26),
 )
 def test_an_argument_out_of_its_range_is_named(db: QuantumDatabase, subject: str | None, call: Call) -> None:
     refused(db, call, ArgumentError, subject=subject)

@@ -10,14 +10,24 @@ from pathlib import Path
 import pytest
 
 import qstore_db
-from qstore_db import DatabaseConfig, Match, Page, QuantumDatabase, QueryResult, Record, TunnelResult, errors
+from qstore_db import (
+    DatabaseConfig,
+    Group,
+    Match,
+    Page,
+    QuantumDatabase,
+    QueryResult,
+    Record,
+    TunnelResult,
+    errors,
+)
 from qstore_db.database import restore
 
 DOCS = Path(__file__).parents[2] / "docs"
 EVERYTHING = "\n".join(path.read_text() for path in sorted(DOCS.glob("*.md")))
 REFERENCE = (DOCS / "api.md").read_text()
 METHODS = [name for name, _ in inspect.getmembers(QuantumDatabase, callable) if not name.startswith("_")]
-RESULTS = [Match, Page, QueryResult, Record, TunnelResult]
+RESULTS = [Group, Match, Page, QueryResult, Record, TunnelResult]
 ERRORS = [
     kind
     for _, kind in inspect.getmembers(errors, inspect.isclass)
@@ -61,7 +71,7 @@ def test_opening_and_restoring_are_documented_with_their_signatures() -> None:
 
 
 def test_the_reference_documents_no_call_that_is_not_there() -> None:
-    for table in ("## Collections", "## Writing", "## Reading", "## Upkeep"):
+    for table in ("## Collections", "## Writing", "## Groups", "## Reading", "## Upkeep"):
         section = REFERENCE.split(table)[1].split("\n## ")[0]
         for name in re.findall(r"^\| `(\w+)\(", section, re.MULTILINE):
             assert name in METHODS

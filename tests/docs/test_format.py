@@ -13,7 +13,12 @@ from qstore_db.catalog.base import Entry
 from qstore_db.catalog.environment import CATALOG_TABLE, Environment
 from qstore_db.catalog.lmdb import LmdbCatalog
 from qstore_db.engines.embedded import files, layout
+from qstore_db.engines.embedded.columns import Columns
 from qstore_db.engines.embedded.layout import FORMAT, PUT, Body, Op, Total
+from qstore_db.engines.embedded.part import Part
+from qstore_db.engines.embedded.persist import IndexFiles, SavedLinks
+from qstore_db.engines.embedded.segment import PackedIds, Segment
+from qstore_db.engines.links import Links, Lists
 from qstore_db.records import Superposition
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
@@ -108,6 +113,38 @@ def test_a_segment_file_is_laid_out_as_the_page_says(tmp_path: Path) -> None:
     assert places == [["rows", "<i8", [2], 0], ["matrix", "<f4", [2, 2], 64]]
     assert content[base : base + 16] == rows.tobytes()
     assert content[base + 64 :] == matrix.tobytes()
+
+
+def test_index_files_hold_the_arrays_of_their_tables(tmp_path: Path) -> None:
+    columns = Columns()
+    for position, value in enumerate([1, 0.5, True, "text", None, [1]]):
+        columns.add(position, {"path": value}, BODY.contexts, 9.0, BODY.updated_at)
+    matrix = np.eye(6, dtype=np.float32)
+    segment = Segment(np.arange(1, 7), PackedIds.pack(list("abcdef")), matrix, columns)
+    environment = Environment(tmp_path / "records")
+    try:
+        lists = Lists.empty(6)
+        lists.nodes[:, 0], lists.d2[:, 0] = [1, 0, 3, 2, 5, 4], 1.0
+        saved = SavedLinks(Links.joining(lists), segment.rows)
+        IndexFiles(tmp_path, LmdbCatalog(environment), CID).save([Part(segment, 6)], 6, saved)
+    finally:
+        environment.close()
+    (path,) = tmp_path.rglob("*.segment")
+    _, arrays = files.read_arrays(path)
+    assert listed("Segment files", "Graph files") == {
+        re.sub(r"^path/\d+/\w+", "path/I/KIND", re.sub(r"^context/\d+", "context/I", name)) for name in arrays
+    }
+    (path,) = tmp_path.rglob("*.links")
+    values, arrays = files.read_arrays(path)
+    assert listed("Links files", "At a start") == {*arrays}
+    assert {*values} == {"lost"}
+
+
+def listed(section: str, following: str) -> set[str]:
+    """The arrays that a section's table names."""
+    text = PAGE.split(f"### {section}")[1].split(f"### {following}")[0]
+    rows = re.findall(r"^\| (`\w[^|]+)\|", text, re.MULTILINE)
+    return {name for row in rows for name in re.findall(r"`([\w/]+)`", row)}
 
 
 def test_every_table_and_meta_number_has_its_row() -> None:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from qstore_db.engines.embedded import columns as module
 from qstore_db.engines.embedded import files
-from qstore_db.engines.embedded.columns import LONG_TEXT, Columns, merge
+from qstore_db.engines.embedded.columns import LONG_TEXT, Columns, NotIndexed, merge
 from qstore_db.engines.embedded.persist import dump_columns, load_columns
-from qstore_db.engines.embedded.predicate import NotIndexed, evaluate
+from qstore_db.engines.embedded.predicate import evaluate
 from qstore_db.records import Metadata, Superposition, parse_filter
 from qstore_db.testing import strategies as drawn
 
@@ -25,7 +25,7 @@ NONE = Superposition()
 def columns_of(records: list[Metadata]) -> Columns:
     columns = Columns()
     for position, metadata in enumerate(records):
-        columns.add(position, metadata, NONE, None)
+        columns.add(position, metadata, NONE, None, float(position))
     return columns
 
 
@@ -76,13 +76,16 @@ def test_rows_added_later_do_not_change_what_a_reader_of_fewer_rows_finds(
 def test_merged_columns_hold_exactly_the_kept_rows(
     sources: list[list[Metadata]], filter: Mapping[str, object], random: Any
 ) -> None:
-    parts, kept_records = [], []
+    parts, kept_records, kept_times = [], [], []
     for held in sources:
         kept = np.array([i for i in range(len(held)) if random.random() < 0.7], np.int64)
         everything = random.random() < 0.3
         parts.append((columns_of(held), len(held), None if everything else kept))
         kept_records += held if everything else [held[i] for i in kept]
-    assert found(merge(parts), len(kept_records), filter) == expected(kept_records, filter)
+        kept_times += list(range(len(held))) if everything else kept.tolist()
+    merged = merge(parts)
+    assert found(merged, len(kept_records), filter) == expected(kept_records, filter)
+    assert merged.updated.view().tolist() == kept_times
 
 
 @given(records, drawn.filters())
@@ -91,7 +94,9 @@ def test_columns_saved_and_loaded_answer_as_before(
 ) -> None:
     path: Path = tmp_path_factory.mktemp("columns") / "file"
     files.write_arrays(path, *dump_columns(columns_of(held)))
-    assert found(load_columns(*files.read_arrays(path)), len(held), filter) == expected(held, filter)
+    loaded = load_columns(*files.read_arrays(path))
+    assert found(loaded, len(held), filter) == expected(held, filter)
+    assert loaded.updated.view().tolist() == list(range(len(held)))
 
 
 @given(
@@ -183,7 +188,7 @@ def test_weights_of_contexts_come_back_by_position(weights: list[dict[str, float
     columns = Columns()
     states = [Superposition.parse(one) for one in weights]
     for position, state in enumerate(states):
-        columns.add(position, {}, state, None)
+        columns.add(position, {}, state, None, 0.0)
     asked = [position for position in asked if position < len(weights)]
     for name in "abc":
         got = columns.weights(name, np.array(asked, np.int64), len(weights))

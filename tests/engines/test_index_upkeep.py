@@ -71,8 +71,10 @@ def test_full_precision_comes_back_after_half(db: EmbeddedEngine, small_segments
     db.write("h", [Patch("7", vector=-vectors[7])]).result()
     graph_everything(db, "h")
     assert db.view("h").parts[0].matrix.dtype == np.float16
+    assert not db.view("h").scan(vectors[0], ALL).exact
     db.reindex("h", index=index, storage="float32")
     db.wait_indexed(60.0)
+    assert db.view("h").scan(vectors[0], ALL).exact
     hits = db.view("h").select(ALL)
     vectors[7] *= -1
     expected = unit_rows(vectors)

@@ -33,7 +33,7 @@ def state(db: EmbeddedEngine, name: str = "c") -> dict[str, Any]:
     queries = rows(4, seed=9)
     filter = parse_filter({"n": {"$lt": 60}})
     exact = [
-        (hits.ids(), hits.weights(["a"]).tolist())
+        (hits.ids(), hits.weights(["a"]).tolist(), hits.updated().tolist())
         for hits in view.search(queries, 50, Selection(filter, ("a",)))
     ]
     return {

@@ -33,12 +33,18 @@ class Model:
     """One record as it should be."""
 
     def __init__(
-        self, vector: Vectors, metadata: Metadata, contexts: Superposition, expires_at: float | None
+        self,
+        vector: Vectors,
+        metadata: Metadata,
+        contexts: Superposition,
+        expires_at: float | None,
+        updated_at: float,
     ) -> None:
         self.vector = vector
         self.metadata = metadata
         self.contexts = contexts
         self.expires_at = expires_at
+        self.updated_at = updated_at
 
     def lives(self, now: float) -> bool:
         return self.expires_at is None or self.expires_at > now
@@ -49,6 +55,7 @@ class Model:
             and record.metadata == self.metadata
             and record.contexts == self.contexts.pairs()
             and record.expires_at == self.expires_at
+            and record.updated_at == self.updated_at
         )
 
 
@@ -109,7 +116,7 @@ class EngineMachine(RuleBasedStateMachine):
                 self.db.write("c", [write]).result()
             return
         self.db.write("c", [write]).result()
-        self.model[id] = Model(vector, metadata, state, expires_at)
+        self.model[id] = Model(vector, metadata, state, expires_at, self.now)
 
     @rule(entries=st.lists(st.tuples(ids, vectors, metadata), min_size=1, max_size=20), spoiled=st.booleans())
     def put_many(self, entries: list[tuple[str, Vectors, Metadata]], spoiled: bool) -> None:
@@ -120,7 +127,7 @@ class EngineMachine(RuleBasedStateMachine):
             return
         self.db.write("c", writes).result()
         for id, vector, metadata in entries:
-            self.model[id] = Model(vector, metadata, Superposition(), None)
+            self.model[id] = Model(vector, metadata, Superposition(), None, self.now)
 
     @rule(id=ids, vector=st.none() | vectors, metadata=st.none() | metadata, contexts=st.none() | contexts)
     def patch(self, id: str, vector: Vectors | None, metadata: Metadata | None, contexts: Any) -> None:
@@ -137,6 +144,7 @@ class EngineMachine(RuleBasedStateMachine):
             old.metadata if metadata is None else {**old.metadata, **metadata},
             old.contexts if state is None else state,
             old.expires_at,
+            self.now,
         )
 
     @precondition(lambda self: self.live())
@@ -152,6 +160,7 @@ class EngineMachine(RuleBasedStateMachine):
         else:
             self.db.write("c", [write]).result()
             self.model[id].metadata = {**self.model[id].metadata, "n": 9}
+            self.model[id].updated_at = self.now
 
     @rule(doomed=st.lists(ids, max_size=6))
     def delete(self, doomed: list[str]) -> None:
@@ -242,6 +251,7 @@ class EngineMachine(RuleBasedStateMachine):
 
         expected = sorted((raw(model), id) for id, model in admitted.items())[:k]
         assert list(zip(hits.raw.tolist(), hits.ids(), strict=True)) == expected
+        assert hits.updated().tolist() == [self.model[id].updated_at for id in hits.ids()]
         for record in hits.records():
             assert self.model[record.id].is_(record)
 

@@ -167,7 +167,7 @@ def test_flips_in_index_files_cost_a_rebuild_and_no_answer(
     """One flip in every index file at once, then in half of them."""
     rng = random.Random(seed)
     files = sorted(p for p in (copy / "index").rglob("*") if p.is_file())
-    assert {p.suffix for p in files} == {".segment", ".graph"}
+    assert {p.suffix for p in files} == {".segment", ".graph", ".links"}
     for path in files if seed % 2 else rng.sample(files, len(files) // 2):
         flip_bit(path, rng.randrange(path.stat().st_size * 8))
     assert check_directory(copy).index_problems

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from qstore_db import QuantumDatabase
+from qstore_db.engines.base import Selection
 from qstore_db.engines.embedded import layout
 from qstore_db.engines.embedded.verify import check_directory
 
@@ -77,6 +78,16 @@ def test_every_record_of_a_golden_directory_is_found_by_its_vector(
                 if collection["spec"]["metric"] != "dot":
                     near = db.query(vector, top_k=3, collection=name)
                     assert id in [match.id for match in near]
+
+
+def test_the_index_of_a_golden_directory_knows_when_its_records_were_written(
+    copy: Path, expected: dict[str, Any]
+) -> None:
+    with QuantumDatabase.connect(copy) as db:
+        for name, collection in expected.items():
+            hits = db._core.engine.view(name).select(Selection(now=-np.inf))
+            times = {id: time for id, time in zip(hits.ids(), hits.updated(), strict=True) if id != "expired"}
+            assert times == {id: record["updated_at"] for id, record in collection["records"].items()}
 
 
 def test_a_golden_directory_passes_the_offline_check(copy: Path) -> None:

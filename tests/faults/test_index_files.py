@@ -6,12 +6,15 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from qstore_db import QuantumDatabase
-from qstore_db.engines.embedded import collection, engine, graph, layout
+from qstore_db.engines.embedded import collection, engine, graph, layout, persist
+from qstore_db.engines.embedded.columns import Columns
+from qstore_db.engines.embedded.persist import dump_columns
 from qstore_db.engines.embedded.verify import check_directory, verify_directory
 from qstore_db.errors import CorruptionError, DatabaseLockedError, FormatError
 
@@ -43,7 +46,7 @@ def fill(directory: Path, seed: int = 0) -> Path:
             )
             db.wait_indexed()
             db.snapshot()
-    assert {path.suffix for path in index_files(directory)} == {".segment", ".graph"}
+    assert {path.suffix for path in index_files(directory)} == {".segment", ".graph", ".links"}
     return directory
 
 
@@ -91,7 +94,7 @@ def extend(directory: Path, rng: random.Random) -> None:
 
 
 def swap(directory: Path, rng: random.Random) -> None:
-    for suffix in (".segment", ".graph"):
+    for suffix in (".segment", ".graph", ".links"):
         files = [path for path in index_files(directory) if path.suffix == suffix]
         contents = [path.read_bytes() for path in files]
         for path, content in zip(files, contents[::-1], strict=True):
@@ -178,6 +181,26 @@ def test_recovery_says_what_it_skipped(directory: Path) -> None:
     assert recovery["from_sequence"] == 0
     assert len(recovery["skipped"]) == 2
     assert "damaged or stale" in recovery["skipped"][0]
+
+
+def test_index_files_that_lack_an_array_are_skipped_and_made_anew(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those from before there were times of writing in them."""
+
+    def without_times(columns: Columns) -> tuple[dict[str, Any], dict[str, Any]]:
+        values, arrays = dump_columns(columns)
+        del arrays["updated"]
+        return values, arrays
+
+    with monkeypatch.context() as older:
+        older.setattr(persist, "dump_columns", without_times)
+        fill(directory)
+    with QuantumDatabase.connect(directory) as db:
+        recovery = db.stats()["collections"]["c"]["recovery"]
+    assert (recovery["from_sequence"], recovery["rows_read"]) == (0, COUNT)
+    assert all("updated" in reason for reason in recovery["skipped"])
+    check(directory)
 
 
 def test_a_damaged_index_is_told_apart_from_damaged_records(directory: Path) -> None:

@@ -21,6 +21,7 @@ HEAVY = {
 PUBLIC = [
     "AsyncQuantumDatabase",
     "DatabaseConfig",
+    "Group",
     "Match",
     "Page",
     "QuantumDatabase",

@@ -155,7 +155,9 @@ def test_an_empty_result_is_a_result() -> None:
 def test_a_tunnel_result_carries_the_well_beside_what_was_reached(
     snapshot: Snapshot, result: QueryResult
 ) -> None:
-    tunnel = TunnelResult(snapshot.ranked(), exact=False, inside=result, well_size=3, eligible=9)
+    query = np.ones(2, np.float32)
+    tunnel = TunnelResult(snapshot.ranked(), exact=False, inside=result, well_size=3, eligible=9, query=query)
+    assert (tunnel.query is query, tunnel.walked, tunnel.prominence) == (True, None, None)
     assert (tunnel.inside, tunnel.well_size, tunnel.eligible, tunnel.exact) == (result, 3, 9, False)
     assert [match.tunneled for match in tunnel] == [True, False, True]
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qstore_db import QuantumDatabase, TunnelResult
-from qstore_db.search import tunnel as module
+from qstore_db.search import well as module
 from qstore_db.search.diffusion import well_size
 
 Fill = Callable[..., str]
@@ -336,6 +336,24 @@ def test_the_context_term_is_added_to_the_walk(db: QuantumDatabase, fill: Fill) 
         weight = weights[int(match.id[1:])]
         assert match.weight == pytest.approx(weight)
         assert match.score == pytest.approx(plain[match.id] + 2.0 * math.log(weight))
+
+
+@pytest.mark.parametrize("context", [None, "a"])
+def test_the_age_term_is_added_to_the_walk(db: QuantumDatabase, fill: Fill, context: str | None) -> None:
+    vectors = points(1, 200)
+    ages = np.random.default_rng(0).choice([0.0, 1.0, 30.0, 90.0, -5.0], 200)
+    name = fill(vectors, contexts=[{"a": 0.25, "b": 0.75}] * 200, ages=ages)
+    options: Any = {"context": context, "context_strength": 2.0, "beyond_only": False, "collection": name}
+    fresh = db.tunnel_search(vectors[0], top_k=200, **options)
+    found = db.tunnel_search(vectors[0], top_k=200, coherence_time=30.0, **options)
+    scores = {match.id: match.score for match in fresh}
+    for match in found:
+        term = -2.0 * math.log(2.0) * max(ages[int(match.id[1:])], 0.0) / 30.0
+        assert match.explain().terms["age"] == pytest.approx(term)
+        assert match.score == pytest.approx(scores[match.id] + term)
+        assert match.weight == (None if context is None else 0.25)
+    assert list(found.scores) == sorted(found.scores, reverse=True)
+    assert found.inside.ids == fresh.inside.ids  # the well is nearness, whatever the records' ages
 
 
 def test_soft_makes_everything_eligible(db: QuantumDatabase, fill: Fill) -> None:

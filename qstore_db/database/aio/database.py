@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from qstore_db.config import DatabaseConfig
+from qstore_db.database.aio.grouping import AsyncGrouping
 from qstore_db.database.aio.reading import AsyncReading
 from qstore_db.database.aio.upkeep import AsyncUpkeep
 from qstore_db.database.aio.writing import AsyncWriting
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
-class AsyncQuantumDatabase(AsyncWriting, AsyncReading, AsyncUpkeep):
+class AsyncQuantumDatabase(AsyncWriting, AsyncReading, AsyncGrouping, AsyncUpkeep):
     """A database of records in superposition contexts.
 
     Opening a directory makes it if absent and locks it for this process. Every acknowledged write is on disk;

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 from qstore_db.database.edge import AsyncEdge
 from qstore_db.database.options import QueryOptions, TunnelOptions
 from qstore_db.records import ContextLike, Page, QueryResult, Record, TunnelResult
-from qstore_db.search.tunnel import BarrierScale
+from qstore_db.search.field import Engine
+from qstore_db.search.well import BarrierScale
 
 
 class AsyncReading(AsyncEdge):
@@ -41,7 +42,9 @@ class AsyncReading(AsyncEdge):
         context: ContextLike = None,
         filter: Mapping[str, Any] | None = None,
         soft: bool = False,
+        denoise: bool = False,
         context_strength: float = 0.5,
+        coherence_time: float | None = None,
         scale: float | None = None,
         include_vectors: bool = False,
         collection: str = "default",
@@ -54,6 +57,11 @@ class AsyncReading(AsyncEdge):
         outside it are left out, unless `soft` grants each of them p = 1/60.
         context_strength: lambda, 0 to 1e6. scale: u > 0 instead of the collection's stored one, which changes
         when the collection has doubled; pin it where the same query must rank the same for ever.
+        coherence_time: half-life tau > 0 in seconds, with or without a context: context_strength * log 2^(-age/tau)
+        is added, age the seconds since the record's last write by the writer's clock, 0 at least.
+        denoise: take each record's weights from its neighbourhood (3 steps of label propagation over the
+        collection's graph), for contexts that were assigned with errors. It helps where contexts follow the
+        vectors, and **hurts badly where they do not**, which nothing in the data tells: off unless you know.
         filter: Mongo-style, see `qstore_db.records.filter`. An unknown context gives a warning, not an error.
         include_vectors: fill `Match.vector`. `result.exact` says whether the ranking is certain to be the true
         one; otherwise it holds `target_recall` of it.
@@ -66,6 +74,8 @@ class AsyncReading(AsyncEdge):
             context=context,
             context_strength=context_strength,
             soft=soft,
+            denoise=denoise,
+            coherence_time=coherence_time,
             filter=filter,
             include_vectors=include_vectors,
             collection=collection,
@@ -81,7 +91,9 @@ class AsyncReading(AsyncEdge):
         context: ContextLike = None,
         filter: Mapping[str, Any] | None = None,
         soft: bool = False,
+        denoise: bool = False,
         context_strength: float = 0.5,
+        coherence_time: float | None = None,
         scale: float | None = None,
         include_vectors: bool = False,
         collection: str = "default",
@@ -92,6 +104,8 @@ class AsyncReading(AsyncEdge):
             context=context,
             context_strength=context_strength,
             soft=soft,
+            denoise=denoise,
+            coherence_time=coherence_time,
             filter=filter,
             include_vectors=include_vectors,
             collection=collection,
@@ -107,12 +121,19 @@ class AsyncReading(AsyncEdge):
         tunneling_strength: float = 1.0,
         top_k: int = 10,
         barrier_scale: BarrierScale = "rank",
+        engine: Engine = "diffusion",
         beyond_only: bool = True,
         candidates: int = 2000,
         context: ContextLike = None,
         context_strength: float = 0.5,
         soft: bool = False,
+        denoise: bool = False,
+        coherence_time: float | None = None,
         filter: Mapping[str, Any] | None = None,
+        walk_through: bool = False,
+        diversity: float = 0.0,
+        objective: str | None = None,
+        min_prominence: float | None = None,
         include_vectors: bool = False,
         collection: str = "default",
     ) -> TunnelResult:
@@ -123,9 +144,21 @@ class AsyncReading(AsyncEdge):
         barrier_threshold: b in [0, 1], the well holds the max(1, floor(n^(1-b))) nearest of n eligible records,
         ties inside; None: the `top_k` nearest. barrier_scale "similarity" or "distance": b is the least
         similarity or largest distance inside, in the metric's own unit.
-        tunneling_strength: s in [0, 1], score = -(1-s) d^2/d20^2 + s log p with p from diffusing over the kNN
-        graph of the `candidates` (1 to 4,000) nearest, and d20 the distance of the 20th; 0 is exact distance
-        order. In a context, context_strength * log of its probability is added, as in `query`.
+        tunneling_strength: s in [0, 1], score = -(1-s) d^2/d20^2 + s log p with p from a walk over the graph of
+        nearest neighbours, and d20 the distance of the 20th; 0 is exact distance order. In a context,
+        context_strength * log of its probability is added, and with a coherence_time the term of a record's age, as
+        in `query`; neither changes the well.
+        engine: "diffusion", or "walk", a continuous-time quantum walk, which ranks no better and takes longer.
+        candidates: 1 to 4,000. A region of so many records is grown on the collection's graph around the query;
+        while there is no such graph (index "flat", few records, an import under way), or it reaches too little, the
+        exact graph of that many nearest records is made, which takes a hundred times as long.
+        walk_through: let the walk pass records that filter and context leave out. They are no results in any case.
+        diversity: in [0, 1], trades score for difference among the results (maximal marginal relevance).
+        objective: the path of a metadata number. Then the results are the best record of each basin of it over the
+        graph, whether in the well or beyond: distinct good records instead of near-copies of one. Larger is better;
+        store the negative of a loss. A basin counts whose peak stands out by `min_prominence`, by default half the
+        interquartile range of the numbers; see `result.prominence`. Records without the number are left out, which
+        a warning counts. It does not propose what to try next.
         beyond_only=False ranks the well's records too, each match flagged `tunneled` or not.
         A well larger than half the candidates raises them to twice its size, up to 4,000; warnings say where
         that was not enough.
@@ -137,6 +170,8 @@ class AsyncReading(AsyncEdge):
             context=context,
             context_strength=context_strength,
             soft=soft,
+            denoise=denoise,
+            coherence_time=coherence_time,
             filter=filter,
             include_vectors=include_vectors,
             collection=collection,
@@ -145,6 +180,11 @@ class AsyncReading(AsyncEdge):
             tunneling_strength=tunneling_strength,
             beyond_only=beyond_only,
             candidates=candidates,
+            engine=engine,
+            walk_through=walk_through,
+            diversity=diversity,
+            objective=objective,
+            min_prominence=min_prominence,
         )
         return await self._run(self._core.reads.tunnel, query, options)
 
@@ -156,12 +196,19 @@ class AsyncReading(AsyncEdge):
         tunneling_strength: float = 1.0,
         top_k: int = 10,
         barrier_scale: BarrierScale = "rank",
+        engine: Engine = "diffusion",
         beyond_only: bool = True,
         candidates: int = 2000,
         context: ContextLike = None,
         context_strength: float = 0.5,
         soft: bool = False,
+        denoise: bool = False,
+        coherence_time: float | None = None,
         filter: Mapping[str, Any] | None = None,
+        walk_through: bool = False,
+        diversity: float = 0.0,
+        objective: str | None = None,
+        min_prominence: float | None = None,
         include_vectors: bool = False,
         collection: str = "default",
     ) -> list[TunnelResult]:
@@ -171,6 +218,8 @@ class AsyncReading(AsyncEdge):
             context=context,
             context_strength=context_strength,
             soft=soft,
+            denoise=denoise,
+            coherence_time=coherence_time,
             filter=filter,
             include_vectors=include_vectors,
             collection=collection,
@@ -179,11 +228,16 @@ class AsyncReading(AsyncEdge):
             tunneling_strength=tunneling_strength,
             beyond_only=beyond_only,
             candidates=candidates,
+            engine=engine,
+            walk_through=walk_through,
+            diversity=diversity,
+            objective=objective,
+            min_prominence=min_prominence,
         )
         return await self._run(self._core.reads.tunnel_batch, queries, options)
 
     async def neighbours(self, id: str, k: int = 10, *, collection: str = "default") -> QueryResult:
-        """The k nearest other records of a stored one, nearest first.
+        """The k nearest other records of a stored one, nearest first; up to ten from the collection's graph.
 
         Raises RecordNotFoundError, CollectionNotFoundError, ArgumentError.
         """

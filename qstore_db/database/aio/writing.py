@@ -131,11 +131,11 @@ class AsyncWriting(AsyncEdge):
         if_version: int | None = None,
         collection: str = "default",
     ) -> int:
-        """Change parts of a record; its new op sequence.
+        """Change parts of a record, and move the other members of its groups; its new op sequence.
 
         metadata: replaces the named top-level fields, others stay. contexts: replaces all of them; an empty list
         removes them. if_version: refuse unless the record is still at that version (`Record.version`).
-        What is None stays as it is, `expires_at` always.
+        What is None stays as it is, `expires_at` always. What it moves elsewhere: `create_group`.
 
         Raises RecordNotFoundError, VersionConflictError, and as `insert` does.
         """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from qstore_db.config import DatabaseConfig
 from qstore_db.database.core import Core
 from qstore_db.database.location import config_for
+from qstore_db.database.sync.grouping import Grouping
 from qstore_db.database.sync.reading import Reading
 from qstore_db.database.sync.upkeep import Upkeep
 from qstore_db.database.sync.writing import Writing
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
-class QuantumDatabase(Writing, Reading, Upkeep):
+class QuantumDatabase(Writing, Reading, Grouping, Upkeep):
     """A database of records in superposition contexts.
 
     Opening a directory makes it if absent and locks it for this process. Every acknowledged write is on disk;

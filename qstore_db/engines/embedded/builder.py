@@ -1,13 +1,14 @@
 """Building graphs in the background: which segments to merge, and how a merged segment comes about.
 
 The newest graph is extended with the sealed segments behind it, which costs only the new rows; a graph with
-more than a fifth of its rows dead is built anew from the living ones. Nothing here blocks readers or the
-writer.
+more than a fifth of its rows dead is built anew from the living ones. Then the collection's links are brought up
+to date. Nothing here blocks readers or the writer.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,9 +20,11 @@ from qstore_db.engines.embedded.collection import Collection
 from qstore_db.engines.embedded.columns import merge
 from qstore_db.engines.embedded.graph import Cancelled, Goal, Graph, build
 from qstore_db.engines.embedded.kernels import faiss
+from qstore_db.engines.embedded.linker import is_due, is_linkable, relink
 from qstore_db.engines.embedded.part import Part
 from qstore_db.engines.embedded.segment import PackedIds, Segment
 from qstore_db.engines.embedded.view import Snapshot
+from qstore_db.engines.links import Links
 from qstore_db.records import Vectors
 
 MAX_SEGMENT_ROWS = 500_000
@@ -30,6 +33,12 @@ MAX_FLAT_PARTS = 8
 MAX_UNBUILT = 8
 """More sealed segments than this without their graph slow the writers down."""
 RETRY_SECONDS = 60.0
+CALM_SECONDS = 1.0
+"""A collection without a write for this long gets all its rows linked, however few are not."""
+_LINKING_SHARE = 0.2
+"""Of the time, at most, unless somebody waits: each pass goes over the whole graph ..."""
+_LONGEST_REST = 10.0
+"""... but a first pass, which takes longest, is not followed by the longest rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +132,8 @@ class Builder:
         self.fault: str | None = None
         """Why the last build failed; it is tried again once woken, or by itself after RETRY_SECONDS."""
         self.rows_done = 0
+        self._waiting = 0
+        self._links_due: dict[int, float] = {}
         self._thread = threading.Thread(target=self._run, name="qstore-builder", daemon=True)
         self._thread.start()
 
@@ -131,11 +142,15 @@ class Builder:
 
     def wait(self, timeout: float | None) -> bool:
         """Block until nothing is left to build, or the builder is closed; False after `timeout` seconds."""
-        self._wake.set()
         with self._idle:
-            return self._idle.wait_for(
-                lambda: self._stop.is_set() or not (self._busy or self._wake.is_set()), timeout
-            )
+            self._waiting += 1
+            self._wake.set()
+            try:
+                return self._idle.wait_for(
+                    lambda: self._stop.is_set() or not (self._busy or self._wake.is_set()), timeout
+                )
+            finally:
+                self._waiting -= 1
 
     def close(self) -> None:
         """Abandon what is being built: it is derived and will be built again."""
@@ -174,7 +189,36 @@ class Builder:
             if work is not None:
                 self._execute(collection, snapshot, work)
                 return True
-        return False
+        return any(self._link(collection) for collection in self._collections())
+
+    def has_work(self, collection: Collection) -> bool:
+        snapshot = collection.current
+        return plan(snapshot.parts, snapshot.spec) is not None or self._links_are_due(collection, snapshot)
+
+    def _links_are_due(self, collection: Collection, snapshot: Snapshot) -> bool:
+        if not is_linkable(snapshot):
+            return snapshot.links is not None
+        now = time.monotonic()
+        calm = self._waiting > 0 or now - collection.last_write > CALM_SECONDS
+        rested = self._waiting > 0 or now >= self._links_due.get(collection.cid, 0.0)
+        return rested and is_due(snapshot, calm=calm)
+
+    def _link(self, collection: Collection) -> bool:
+        """Bring one collection's links up to date; whether anything was done."""
+        snapshot = collection.current
+        if not self._links_are_due(collection, snapshot):
+            return False
+
+        def progress() -> None:
+            if self._stop.is_set() or collection.dropped:
+                raise Cancelled
+
+        started = time.monotonic()
+        collection.link(relink(snapshot, progress) if is_linkable(snapshot) else None)
+        ended = time.monotonic()
+        rest = (ended - started) * (1.0 / _LINKING_SHARE - 1.0)
+        self._links_due[collection.cid] = ended + min(rest, _LONGEST_REST)
+        return True
 
     def _execute(self, collection: Collection, snapshot: Snapshot, work: Plan) -> None:
         spec = snapshot.spec
@@ -185,8 +229,9 @@ class Builder:
             np.arange(part.n) if base is not None and i == 0 else np.flatnonzero(~part.dead_mask())
             for i, part in enumerate(work.parts)
         ]
+        links = _links_kept(snapshot, work.parts, keep)
         if not any(len(kept) for kept in keep):
-            collection.replace(work.parts, None)
+            collection.replace(work.parts, None, links)
             return
         storage = spec.storage if work.graph else "float32"
         fresh = [
@@ -208,7 +253,7 @@ class Builder:
             graph,
             settled=(spec.index, spec.storage) if graph is None else None,
         )
-        collection.replace(work.parts, segment)
+        collection.replace(work.parts, segment, links)
 
     def _graph(
         self, collection: Collection, spec: CollectionSpec, base: Graph | None, rows: Vectors
@@ -223,6 +268,23 @@ class Builder:
         if base is None:
             return build(rows, spec.metric, spec.storage, goal, progress)
         return base.extended(rows, goal, progress)
+
+
+def _links_kept(snapshot: Snapshot, parts: Sequence[Part], keep: Sequence[NDArray[np.int64]]) -> Links | None:
+    """The snapshot's links without the rows that merging `parts` leaves out."""
+    links = snapshot.links
+    if links is None or sum(len(kept) for kept in keep) == sum(part.n for part in parts):
+        return links
+    kept = dict(zip((id(part) for part in parts), keep, strict=True))
+    mask = np.concatenate([_mask(part.n, kept.get(id(part))) for part in snapshot.parts])
+    return links.kept(mask[: len(links)])
+
+
+def _mask(n: int, kept: NDArray[np.int64] | None) -> NDArray[np.bool_]:
+    mask = np.full(n, kept is None)
+    if kept is not None:
+        mask[kept] = True
+    return mask
 
 
 def _settle(parts: Sequence[Part], spec: CollectionSpec) -> None:

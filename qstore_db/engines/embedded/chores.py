@@ -144,7 +144,7 @@ class Chores:
                 covered = sum(p.n for p in collection.current.parts if p.graph is not None)
                 collection.seal(max(SEAL_ROWS, covered // 50))
             # Deletes alone make work too. A build that failed is left to the builder's own patience.
-            if self._builder.fault is None and plan(collection.current.parts, collection.spec) is not None:
+            if self._builder.fault is None and self._builder.has_work(collection):
                 self._builder.wake()
 
     def save_due(self) -> None:
@@ -152,6 +152,7 @@ class Chores:
             at, sequence = self._saved.get(collection.cid, (0.0, 0))
             parts = collection.current.parts
             unsaved = sum(p.source.matrix.nbytes for p in parts if self._is_unsaved(p.source))
+            unsaved += collection.unsaved_links
             behind = collection.current.sequence - sequence > SAVE_OPS or (
                 self._engine.sequence - sequence > RETAIN_OPS // 20
             )
@@ -166,7 +167,8 @@ class Chores:
             parts = collection.current.parts
             behind = self.indexed(collection) < collection.current.sequence
             # A graph is newer than the last save without any write in between.
-            if any(self._is_unsaved(p.source) for p in parts) or (behind and self._has_segments(collection)):
+            newer = collection.unsaved_links > 0 or any(self._is_unsaved(p.source) for p in parts)
+            if newer or (behind and self._has_segments(collection)):
                 self.save_index(collection)
         if self._read > self.purged:
             with self._store.environment.write() as transaction:
@@ -174,8 +176,10 @@ class Chores:
 
     def save_index(self, collection: Collection) -> None:
         sequence = self._engine.sequence  # before the parts: they hold at least everything up to it
-        parts = [part for part in collection.current.parts if isinstance(part.source, Segment)]
-        self._engine.index_files(collection).save(parts, sequence)
+        snapshot = collection.current
+        parts = [part for part in snapshot.parts if isinstance(part.source, Segment)]
+        links = collection.links_to_save(snapshot)
+        collection.saved_links = self._engine.index_files(collection).save(parts, sequence, links)
         self._saved[collection.cid] = (time.monotonic(), sequence)
 
     def _drop(self, transaction: lmdb.Transaction[bytes], rows: Sequence[tuple[int, int]], upto: int) -> None:

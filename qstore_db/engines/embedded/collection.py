@@ -12,12 +12,16 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from qstore_db.engines.base import CollectionSpec
+from qstore_db.engines.base import CollectionSpec, Floats
+from qstore_db.engines.embedded.groups import Groups
 from qstore_db.engines.embedded.kernels import pack
+from qstore_db.engines.embedded.layout import Body
 from qstore_db.engines.embedded.part import Part
+from qstore_db.engines.embedded.persist import SavedLinks
 from qstore_db.engines.embedded.segment import Segment, Tail
 from qstore_db.engines.embedded.store import Store
 from qstore_db.engines.embedded.view import Snapshot
+from qstore_db.engines.links import Links
 from qstore_db.records import Metadata, Metric, Superposition, Vectors, unit_rows
 
 TAIL_ROWS = 16_384
@@ -36,11 +40,18 @@ class Change:
     metadata: Metadata | None = None
     contexts: Superposition = Superposition()
     expires_at: float | None = None
+    updated_at: float = 0.0
+
+    @classmethod
+    def of(cls, row: int, superseded: int, body: Body, vector: Vectors) -> Change:
+        """A record written as it is stored."""
+        times = (body.expires_at, body.updated_at)
+        return cls(row, superseded, body.id, vector, body.metadata, body.contexts, *times)
 
 
 class Collection:
     """`current` is replaced, never changed: readers take it without a lock. `_lock` orders the replacers,
-    which are the writer (new rows) and the builder (better segments)."""
+    which are the writer (new rows) and the builder (better segments, and links)."""
 
     Readers: TypeAlias = "weakref.WeakSet[Snapshot]"
     """Snapshots that somebody holds, the current one among them while the collection itself is held."""
@@ -51,15 +62,22 @@ class Collection:
         self._lock = threading.Lock()
         self._sealed: list[Part] = []
         self._tail = Part(Tail(spec.dimension), 0)
+        self._links: Links | None = None
+        self._smoothed: dict[str, Floats] = {}
+        self.saved_links: SavedLinks | None = None
+        """The links that the newest saved index names; set by whoever saves or loads it."""
         self.readers: Collection.Readers = weakref.WeakSet()
         self.spec = spec
+        self.groups = Groups()
         self.last_write = 0.0
         self.dropped = False
         self.current = self._snapshot(sequence)
 
     def _snapshot(self, sequence: int) -> Snapshot:
         parts = [*self._sealed, self._tail] if self._tail.n else list(self._sealed)
-        snapshot = Snapshot(self._store, self.cid, self.spec, sequence, tuple(parts))
+        snapshot = Snapshot(
+            self._store, self.cid, self.spec, sequence, tuple(parts), self._links, self._smoothed
+        )
         self.readers.add(snapshot)
         return snapshot
 
@@ -96,6 +114,7 @@ class Collection:
                         change.metadata or {},
                         change.contexts,
                         change.expires_at,
+                        change.updated_at,
                     )
             self._tail = self._tail.grown(tail.n) if tail.n != self._tail.n else self._tail
             for index, positions in doomed.items():
@@ -114,11 +133,11 @@ class Collection:
             self.current = self._snapshot(self.current.sequence)
             return True
 
-    def replace(self, old: Sequence[Part], segment: Segment | None) -> bool:
+    def replace(self, old: Sequence[Part], segment: Segment | None, links: Links | None) -> bool:
         """Put `segment`, made from the rows of consecutive parts `old`, in their place; None only drops them.
 
-        Rows that died since are marked dead. False if the parts are gone (the collection was reset
-        meanwhile).
+        `links` are the collection's with the nodes that `segment` left out gone from them. Rows that died since
+        are marked dead. False if the parts are gone (the collection was reset meanwhile).
         """
         with self._lock:
             sources = [part.source for part in self._sealed]
@@ -133,8 +152,41 @@ class Collection:
                 dead = np.concatenate([part.rows[part.dead_mask()] for part in now])
                 merged = [_with_dead(segment, dead)]
             self._sealed[at : at + len(old)] = merged
+            self._set_links(links)
             self.current = self._snapshot(self.current.sequence)
             return True
+
+    def restore_links(self, saved: SavedLinks) -> None:
+        """Start with links that were saved, over the rows that are still there."""
+        here = saved.over(self.current.rows())
+        self.saved_links = here if here.file is not None else None
+        self.link(here.links if len(here.links) else None)
+
+    def links_to_save(self, snapshot: Snapshot) -> SavedLinks | None:
+        """What a manifest for this snapshot is to name."""
+        links, saved = snapshot.links, self.saved_links
+        if links is None or (saved is not None and saved.links is links):
+            return saved if links is not None else None
+        return SavedLinks(links, snapshot.rows()[: len(links)])
+
+    @property
+    def unsaved_links(self) -> int:
+        """Bytes of links that are on no disk yet."""
+        links, saved = self.current.links, self.saved_links
+        return 0 if links is None or (saved is not None and saved.links is links) else links.nbytes
+
+    def link(self, links: Links | None) -> None:
+        """Replace the links; rows that came since the snapshot they were made from stay unlinked."""
+        with self._lock:
+            self._set_links(links)
+            self.current = self._snapshot(self.current.sequence)
+
+    def _set_links(self, links: Links | None) -> None:
+        if links is not self._links:
+            self._links, self._smoothed = (
+                links,
+                {},
+            )  # what was smoothed over others stays with their snapshots
 
     def respecify(self, spec: CollectionSpec) -> None:
         """Another name, index or storage; rows stay."""

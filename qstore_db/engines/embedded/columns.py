@@ -3,12 +3,14 @@
 For each path and type there is one list of entries: ascending row positions and values. A list in a record
 puts one entry an element there, so scalars and list elements need no separate treatment, and a path that few
 records have costs only those. Columns grow at the end; a reader that knows n rows ignores what came later, so
-growing needs no lock against readers. Columns are derived: they can always be rebuilt from the records.
+growing needs no lock against readers. The time of its last write, which every row has, is a plain array. Columns
+are derived: they can always be rebuilt from the records.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
@@ -16,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qstore_db.records import Superposition, Value
+from qstore_db.records.filter import lookup
 
 MAX_PATHS = 256
 """Paths beyond this many are not indexed; filters on them scan the records, with a warning."""
@@ -129,12 +132,20 @@ class Columns:
         self.paths: dict[str, Column] = {}
         self.contexts: dict[str, Entries] = {}
         self.expiry = Entries(np.float64)
+        self.updated = Growable(np.float64)
+        """When each row was written, seconds since the epoch."""
         self.overflow = False
         """Whether some path found no room: an unknown path may then still exist in a record."""
 
     def add(
-        self, position: int, metadata: Mapping[str, Value], contexts: Superposition, expires_at: float | None
+        self,
+        position: int,
+        metadata: Mapping[str, Value],
+        contexts: Superposition,
+        expires_at: float | None,
+        updated_at: float,
     ) -> None:
+        """One row; positions come without gaps, from 0."""
         if metadata:
             self._flatten(position, metadata, "")
         for name, weight in contexts.pairs():
@@ -144,6 +155,7 @@ class Columns:
             entries.append(position, weight)
         if expires_at is not None:
             self.expiry.append(position, expires_at)
+        self.updated.append(updated_at)
 
     def _flatten(self, position: int, metadata: Mapping[str, Value], prefix: str) -> None:
         for key, value in metadata.items():
@@ -176,13 +188,44 @@ class Columns:
         out[found] = values[slot[found]]
         return out
 
+    def numbers(self, path: str, n: int) -> NDArray[np.float64]:
+        """The number at one path of each of n rows; NaN where there is none, or a list. Raises NotIndexed."""
+        out = np.full(n, np.nan)
+        column = self.paths.get(path)
+        if column is None:
+            if self.overflow:
+                raise NotIndexed(path)
+            return out
+        for kind in ("int", "float"):
+            if kind in column.entries:
+                positions, values = column.entries[kind].upto(n)
+                out[positions] = values
+        if "other" in column.entries:
+            out[column.entries["other"].upto(n)[0]] = np.nan
+        return out
+
     def nbytes(self) -> int:
         lists = [self.expiry, *self.contexts.values()]
         texts = 0
         for column in self.paths.values():
             lists.extend(column.entries.values())
             texts += sum(len(text) + 100 for text in column.texts)  # str object, dict slot, list slot
-        return texts + sum(e.positions.data.nbytes + (e.values.data.nbytes if e.values else 0) for e in lists)
+        sparse = sum(e.positions.data.nbytes + (e.values.data.nbytes if e.values else 0) for e in lists)
+        return texts + sparse + self.updated.data.nbytes
+
+
+class NotIndexed(Exception):  # noqa: N818 - a signal to read the records, not an error
+    """The columns cannot answer: the path found no room, or the order of long strings is asked for."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+
+def number_at(metadata: Mapping[str, Value], path: str) -> float:
+    """What `Columns.numbers` holds of one record."""
+    value = lookup(metadata, path)
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
 
 
 def text_key(text: str) -> Key:
@@ -202,6 +245,7 @@ def merge(sources: Iterable[tuple[Columns, int, NDArray[np.int64] | None]]) -> C
     sure = [path for path in known if all(path in c.paths or not c.overflow for c, _, _ in sources)]
     merged.overflow = any(columns.overflow for columns, _, _ in sources) or len(sure) > MAX_PATHS
     merged.paths = {path: Column() for path in sure[:MAX_PATHS]}
+    updated: list[NDArray[np.float64]] = []
     base = 0
     for columns, n, kept in sources:
         target: NDArray[np.int64] | None = None
@@ -222,7 +266,10 @@ def merge(sources: Iterable[tuple[Columns, int, NDArray[np.int64] | None]]) -> C
             into_context = merged.contexts.setdefault(name, Entries(np.float64))
             _extend(into_context, *entries.upto(n), target, base)
         _extend(merged.expiry, *columns.expiry.upto(n), target, base)
+        times = columns.updated.data[:n]
+        updated.append(times if kept is None else times[kept])
         base += size
+    merged.updated = Growable(np.float64, np.concatenate(updated))
     return merged
 
 

@@ -22,6 +22,7 @@ from qstore_db.engines.embedded.builder import MAX_UNBUILT, Builder, unbuilt_seg
 from qstore_db.engines.embedded.chores import Chores
 from qstore_db.engines.embedded.collection import Change, Collection
 from qstore_db.engines.embedded.format import check_format, check_records
+from qstore_db.engines.embedded.groups import GROUP_PREFIX, group_data, group_of
 from qstore_db.engines.embedded.janitor import Janitor
 from qstore_db.engines.embedded.layout import COLLECTION_PREFIX, INDEX_FOLDER, RECORDS_FOLDER
 from qstore_db.engines.embedded.ownership import DirectoryLock
@@ -38,11 +39,15 @@ from qstore_db.engines.embedded.writer import Ticket, Writer
 from qstore_db.errors import (
     CollectionExistsError,
     CollectionNotFoundError,
+    GroupExistsError,
+    GroupNotFoundError,
     QStoreError,
+    RecordNotFoundError,
     UnavailableError,
     VersionConflictError,
     WaitTimeoutError,
 )
+from qstore_db.records import Group as RecordGroup
 from qstore_db.records import Record
 
 SEAL_ROWS = 2_048
@@ -61,7 +66,13 @@ class EmbeddedEngine:
     """
 
     capabilities = Capabilities(
-        snapshot_isolation=True, insert_if_absent=True, compare_and_set=True, scan=True, vectors="exact"
+        snapshot_isolation=True,
+        insert_if_absent=True,
+        compare_and_set=True,
+        links=True,
+        scan=True,
+        vectors="exact",
+        groups=True,
     )
 
     def __init__(
@@ -149,6 +160,7 @@ class EmbeddedEngine:
                 self.catalog.apply(
                     [
                         CatalogDelete(COLLECTION_PREFIX + name),
+                        *(CatalogDelete(GROUP_PREFIX + group.name) for group in collection.groups.all()),
                         CatalogPut(f"{_DROPPED_PREFIX}{collection.cid}", collection.cid),
                     ]
                 )
@@ -184,6 +196,47 @@ class EmbeddedEngine:
                 f"collection {name!r} does not exist (there are: {known}); create it with create_collection",
                 subject=name,
             ) from None
+
+    # Groups
+
+    def create_group(self, group: RecordGroup) -> None:
+        with self._changing:
+            collection = self.collection(group.collection)
+            found = self.fetch(group.collection, group.ids, self._clock())
+            for id, record in zip(group.ids, found, strict=True):
+                if record is None:
+                    raise RecordNotFoundError(
+                        f"record {id!r} is not in collection {group.collection!r}, so it cannot join group "
+                        f"{group.name!r}",
+                        subject=id,
+                    )
+            try:
+                self.catalog.put(
+                    GROUP_PREFIX + group.name, group_data(collection.cid, group), if_version=ABSENT
+                )
+            except VersionConflictError:
+                raise GroupExistsError(f"group {group.name!r} already exists", subject=group.name) from None
+            collection.groups.add(group)
+
+    def groups(self) -> list[RecordGroup]:
+        self._environment.check()
+        with self._changing:
+            found = [
+                replace(group, collection=collection.spec.name)
+                for collection in self._collections.values()
+                for group in collection.groups.all()
+            ]
+        return sorted(found, key=lambda group: group.name)
+
+    def drop_group(self, name: str) -> None:
+        self._environment.check()
+        with self._changing:
+            for collection in self._collections.values():
+                if name in collection.groups:
+                    self.catalog.delete(GROUP_PREFIX + name)
+                    collection.groups.remove(name)
+                    return
+        raise GroupNotFoundError(f"group {name!r} does not exist", subject=name)
 
     # Records
 
@@ -366,3 +419,8 @@ class EmbeddedEngine:
                 self._store, collection, self.index_files(collection), self._sequence
             )
             self._collections[spec.name] = collection
+        owners = {collection.cid: collection for collection in self._collections.values()}
+        names = {cid: collection.spec.name for cid, collection in owners.items()}
+        for entry in self.catalog.scan(GROUP_PREFIX):
+            cid, group = group_of(entry.key.removeprefix(GROUP_PREFIX), entry.value, names)
+            owners[cid].groups.add(group)

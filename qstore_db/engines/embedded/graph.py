@@ -22,7 +22,7 @@ from qstore_db.records import Metric, Vectors
 
 LINKS = 32
 BUILD_WIDTH = 200
-_WIDTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+_WIDTHS = (12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 128, 192, 256, 384, 512, 768, 1024)
 _PROBES = 400
 _CHUNK = 1_000
 
@@ -79,6 +79,11 @@ class Graph:
         if self._metric is Metric.DOT:
             np.negative(raw, out=raw)
         return raw, positions
+
+    @property
+    def precise(self) -> bool:
+        """Whether its matrix is what was written, in full."""
+        return self.storage == "float32"
 
     @property
     def link_bytes(self) -> int:

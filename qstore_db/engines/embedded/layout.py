@@ -67,16 +67,25 @@ def pack_row(row: int) -> bytes:
 
 
 def unpack_row(value: bytes) -> int:
+    """Raises CorruptionError where the length is wrong: LMDB pads values to even sizes, where a byte may hide."""
+    if len(value) != _SEQUENCE.size:
+        raise CorruptionError(f"a row takes {len(value)} bytes, not {_SEQUENCE.size}", subject=value.hex())
     return int(_SEQUENCE.unpack(value)[0])
 
 
 def split_row_key(key: bytes) -> tuple[int, int]:
+    """Raises CorruptionError where the length is wrong."""
+    if len(key) != _ROW.size:
+        raise CorruptionError(f"a row's key takes {len(key)} bytes, not {_ROW.size}", subject=key.hex())
     cid, row = _ROW.unpack(key)
     return cid, row
 
 
 def split_id_key(key: bytes) -> tuple[int, str]:
-    """Damaged bytes of an id are replaced: such an id leads to no record of that id, and is found out."""
+    """Damaged bytes of an id are replaced: such an id leads to no record of that id, and is found out. Raises
+    CorruptionError where there is no id."""
+    if len(key) <= _COLLECTION.size:
+        raise CorruptionError(f"an id's key takes only {len(key)} bytes", subject=key.hex())
     return int(_COLLECTION.unpack_from(key)[0]), key[4:].decode(errors="replace")
 
 

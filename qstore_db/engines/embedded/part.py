@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qstore_db.engines.base import Selection
-from qstore_db.engines.embedded.columns import Columns
+from qstore_db.engines.embedded.columns import Columns, NotIndexed
 from qstore_db.engines.embedded.graph import Graph
 from qstore_db.engines.embedded.kernels import Bits, Rows, count, pack, positions_of, unpack
-from qstore_db.engines.embedded.predicate import NotIndexed, evaluate
+from qstore_db.engines.embedded.predicate import evaluate
 from qstore_db.engines.embedded.segment import Segment, Tail
 from qstore_db.records import Filter, Metadata
 

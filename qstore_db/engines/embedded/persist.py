@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,11 @@ from qstore_db.engines.embedded.files import FileMark
 from qstore_db.engines.embedded.graph import Graph, Width
 from qstore_db.engines.embedded.part import Part
 from qstore_db.engines.embedded.segment import PackedIds, Segment
+from qstore_db.engines.links import Links
 from qstore_db.errors import CorruptionError, DiskFullError
 
 KEPT = 2
+_LINK_ARRAYS = ("indptr", "own", "indices", "weights", "root")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +42,39 @@ class Manifest:
     sequence: int
     last_row: int
     segments: tuple[Mapping[str, Any], ...]
+    links: FileMark | None
 
     @classmethod
     def of(cls, value: Mapping[str, Any]) -> Manifest:
-        return cls(value["sequence"], value["last_row"], tuple(value["segments"]))
+        links = value.get("links")
+        return cls(
+            value["sequence"],
+            value["last_row"],
+            tuple(value["segments"]),
+            None if links is None else FileMark(*links),
+        )
 
     def files(self) -> list[FileMark]:
-        return [
-            FileMark(*mark) for s in self.segments for mark in (s["file"], s["graph"]) if mark is not None
-        ]
+        marks = [FileMark(*m) for s in self.segments for m in (s["file"], s["graph"]) if m is not None]
+        return marks if self.links is None else [*marks, self.links]
+
+
+@dataclass(frozen=True, slots=True)
+class SavedLinks:
+    """Links with the row of every node, which names it for good."""
+
+    links: Links
+    rows: NDArray[np.int64]
+    """(n,) ascending."""
+    file: str | None = None
+    """The file that holds them, once they are saved."""
+
+    def over(self, rows: NDArray[np.int64]) -> SavedLinks:
+        """The same for a collection with `rows`, of which some may be gone and later ones come."""
+        there = np.isin(self.rows, rows, assume_unique=True)
+        if there.all():
+            return self
+        return SavedLinks(self.links.kept(there), self.rows[there])
 
 
 class IndexFiles:
@@ -66,10 +92,11 @@ class IndexFiles:
         """Newest first."""
         return [Manifest.of(entry.value) for entry in reversed(list(self._catalog.scan(self._prefix)))]
 
-    def save(self, parts: Sequence[Part], sequence: int) -> Manifest:
+    def save(self, parts: Sequence[Part], sequence: int, links: SavedLinks | None) -> SavedLinks | None:
         """Write what is not yet on disk, then the manifest, then drop files that no kept manifest names.
 
-        Raises DiskFullError or ConfigurationError naming the folder; the manifests before stay valid.
+        Gives back the links as they are saved now. Raises DiskFullError or ConfigurationError naming the folder;
+        the manifests before stay valid.
         """
         with files.room_in(self.directory):
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -80,18 +107,21 @@ class IndexFiles:
             segment = part.source
             assert isinstance(segment, Segment)
             if segment.file is None or f"{segment.file}.segment" not in known:
-                name = f"{int(segment.rows[-1]):016x}-{secrets.token_hex(8)}"  # never a name of another file
+                name = _name(segment.rows)
                 marks = self._write(segment, name)
                 segment.file = name
             else:
                 marks = (known[f"{segment.file}.segment"], known.get(f"{segment.file}.graph"))
             last_row = max(last_row, int(segment.rows[-1]))
             entries.append(_entry(part, segment, *marks))
-        manifest = Manifest(sequence, last_row, tuple(entries))
-        value = {"sequence": sequence, "last_row": last_row, "segments": entries}
+        value: dict[str, Any] = {"sequence": sequence, "last_row": last_row, "segments": entries}
+        if links is not None:
+            mark = known.get(links.file or "") or self._write_links(links)
+            links = replace(links, file=mark.name)
+            value["links"] = mark.as_data()
         self._catalog.put(self._key(sequence), value)
         self.prune()
-        return manifest
+        return links
 
     def prune(self) -> None:
         """Keep the newest manifests and the files they name."""
@@ -123,6 +153,18 @@ class IndexFiles:
         except (KeyError, ValueError, TypeError, IndexError, OSError, RuntimeError) as error:
             raise CorruptionError(f"the index of collection {spec.name!r} cannot be read: {error}") from error
 
+    def load_links(self, manifest: Manifest) -> SavedLinks | None:
+        """The manifest's links, verified first; None where it has none. Raises CorruptionError naming the file."""
+        if manifest.links is None:
+            return None
+        try:
+            values, arrays = files.read_arrays(files.check(self.directory, manifest.links))
+            links = Links(**{name: arrays[name] for name in _LINK_ARRAYS}, lost=values["lost"])
+            return SavedLinks(links, arrays["rows"], manifest.links.name)
+        except (KeyError, ValueError, TypeError, OSError) as error:
+            name = manifest.links.name
+            raise CorruptionError(f"index file {name} cannot be read: {error}", subject=name) from error
+
     def verify(self) -> int:
         """Check every file of every manifest; how many. Raises CorruptionError naming the first bad one."""
         marks = [mark for manifest in self.manifests() for mark in manifest.files()]
@@ -151,6 +193,17 @@ class IndexFiles:
         finally:
             temporary.unlink(missing_ok=True)  # on a full disk its space is wanted
 
+    def _write_links(self, saved: SavedLinks) -> FileMark:
+        links = saved.links
+        temporary = self.directory / "writing.tmp"
+        try:
+            with files.room_in(self.directory):
+                arrays = {name: getattr(links, name) for name in _LINK_ARRAYS}
+                files.write_arrays(temporary, {"lost": links.lost}, {"rows": saved.rows, **arrays})
+                return files.settle(temporary, self.directory / f"{_name(saved.rows)}.links")
+        finally:
+            temporary.unlink(missing_ok=True)
+
     def _load(self, entry: Mapping[str, Any], spec: CollectionSpec) -> Part:
         path = files.check(self.directory, FileMark(*entry["file"]))
         values, arrays = files.read_arrays(path)
@@ -171,6 +224,11 @@ class IndexFiles:
         segment = Segment(rows, ids, matrix, columns, graph, path.stem, settled)
         dead = np.frombuffer(entry["dead"], np.uint8) if entry["dead_count"] else None
         return Part(segment, len(rows), dead, entry["dead_count"])
+
+
+def _name(rows: NDArray[np.int64]) -> str:
+    """Never the name of another file."""
+    return f"{int(rows[-1]):016x}-{secrets.token_hex(8)}"
 
 
 def _entry(part: Part, segment: Segment, file: FileMark, graph: FileMark | None) -> Mapping[str, Any]:
@@ -202,6 +260,7 @@ def dump_columns(columns: Columns) -> tuple[dict[str, Any], dict[str, NDArray[An
     for i, entries in enumerate(columns.contexts.values()):
         dump(f"context/{i}", entries)
     dump("expiry", columns.expiry)
+    arrays["updated"] = columns.updated.view()
     values = {
         "paths": paths,
         "kinds": [list(column.entries) for column in columns.paths.values()],
@@ -228,4 +287,5 @@ def load_columns(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) 
     for i, name in enumerate(values["contexts"]):
         columns.contexts[name] = load(f"context/{i}")
     columns.expiry = load("expiry")
+    columns.updated = Growable(np.float64, arrays["updated"])
     return columns

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qstore_db.engines.embedded.columns import Column, Columns, text_key
+from qstore_db.engines.embedded.columns import Column, Columns, NotIndexed, text_key
 from qstore_db.records.filter import And, Compare, Equals, Exists, Node, Not, Or
 from qstore_db.records.metadata import Scalar
 
@@ -21,14 +21,6 @@ _HOLDS: dict[str, Callable[[Any, Any], bool]] = {
     "$lt": lambda a, b: a < b,
     "$lte": lambda a, b: a <= b,
 }
-
-
-class NotIndexed(Exception):  # noqa: N818 - a signal to scan the records, not an error
-    """The columns cannot answer: the path found no room, or the order of long strings is asked for."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
-        self.path = path
 
 
 def evaluate(node: Node, columns: Columns, n: int) -> Mask:

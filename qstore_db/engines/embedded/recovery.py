@@ -45,9 +45,15 @@ def recover(store: Store, collection: Collection, index: IndexFiles, sequence: i
             continue
         collection.load(parts, manifest.sequence)
         _replay_deaths(store, collection, manifest, sequence)
-        return Recovery(
-            manifest.sequence, tuple(skipped), _read_rows(store, collection, manifest.last_row, sequence)
-        )
+        rows_read = _read_rows(store, collection, manifest.last_row, sequence)
+        try:
+            links = index.load_links(manifest)
+        except CorruptionError as error:
+            skipped.append(str(error))  # they are made anew in the background
+            links = None
+        if links is not None:
+            collection.restore_links(links)
+        return Recovery(manifest.sequence, tuple(skipped), rows_read)
     return Recovery(0, tuple(skipped), _read_rows(store, collection, 0, sequence))
 
 
@@ -73,9 +79,6 @@ def _read_rows(store: Store, collection: Collection, after: int, sequence: int) 
 
 
 def _append(collection: Collection, batch: list[tuple[int, Body, Vectors]], sequence: int) -> int:
-    changes = [
-        Change(row, 0, body.id, vector, body.metadata, body.contexts, body.expires_at)
-        for row, body, vector in batch
-    ]
+    changes = [Change.of(row, 0, body, vector) for row, body, vector in batch]
     collection.publish(changes, sequence)
     return len(batch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import lmdb
@@ -11,6 +11,7 @@ from qstore_db.engines.base import Delete, DeleteWhere, Patch, Put, Selection, W
 from qstore_db.engines.embedded import layout
 from qstore_db.engines.embedded.collection import Change, Collection
 from qstore_db.engines.embedded.layout import Body, Op, Total
+from qstore_db.engines.embedded.moving import moved, moves_of
 from qstore_db.engines.embedded.store import Encoded, Store
 from qstore_db.engines.embedded.writer import Ticket
 from qstore_db.errors import (
@@ -19,7 +20,7 @@ from qstore_db.errors import (
     RecordNotFoundError,
     VersionConflictError,
 )
-from qstore_db.records import check_matrix
+from qstore_db.records import Vectors, check_matrix
 
 
 @dataclass(slots=True)
@@ -53,6 +54,7 @@ class WriteBatch:
         "_collection",
         "_encoded",
         "_group",
+        "_now",
         "_store",
         "_writes",
         "alone",
@@ -75,10 +77,14 @@ class WriteBatch:
         self._writes = writes
         self._group = group
         self._clock = clock
-        now = clock()
-        self._encoded = [self._encode(write, now) for write in writes]
+        self._now = clock()
+        self._encoded = [self._encode(write) for write in writes]
         self.nbytes = _WRITE_BYTES * len(writes)
         self.nbytes += sum(len(e.body) + len(e.vector) for e in self._encoded if e is not None)
+        record_bytes = _WRITE_BYTES + 4 * collection.spec.dimension
+        for write in writes:
+            if isinstance(write, Patch):
+                self.nbytes += record_bytes * collection.groups.reach(write.id)
         self.checks_first = len(writes) == 1 and not isinstance(writes[0], DeleteWhere)
         self.alone = any(isinstance(write, DeleteWhere) for write in writes)
 
@@ -103,7 +109,7 @@ class WriteBatch:
             name = self._collection.spec.name
             raise CollectionNotFoundError(f"collection {name!r} was dropped meanwhile", subject=name)
 
-    def _encode(self, write: Write, now: float) -> Encoded | None:
+    def _encode(self, write: Write) -> Encoded | None:
         if isinstance(write, (Put, Patch)) and write.vector is not None:
             spec = self._collection.spec  # the collection may be another one than the caller looked at
             if len(write.vector) != spec.dimension:
@@ -116,7 +122,8 @@ class WriteBatch:
                 )
         if not isinstance(write, Put):
             return None
-        return Encoded.of(Body(write.id, write.contexts, write.metadata, write.expires_at, now), write.vector)
+        body = Body(write.id, write.contexts, write.metadata, write.expires_at, self._now)
+        return Encoded.of(body, write.vector)
 
     def _put(self, transaction: lmdb.Transaction[bytes], group: Group, put: Put, encoded: Encoded) -> int:
         old = self._store.row_of(transaction, self._collection.cid, put.id)
@@ -131,7 +138,14 @@ class WriteBatch:
             (
                 self._collection,
                 Change(
-                    group.sequence, old or 0, put.id, put.vector, put.metadata, put.contexts, put.expires_at
+                    group.sequence,
+                    old or 0,
+                    put.id,
+                    put.vector,
+                    put.metadata,
+                    put.contexts,
+                    put.expires_at,
+                    self._now,
                 ),
             )
         )
@@ -154,20 +168,45 @@ class WriteBatch:
         vector = patch.vector
         if vector is None:
             vector = self._store.vector(transaction, collection.cid, row, patch.id)
-        body = replace(
+        after = replace(
             body,
             contexts=body.contexts if patch.contexts is None else patch.contexts,
             metadata=body.metadata if patch.metadata is None else {**body.metadata, **patch.metadata},
             updated_at=self._clock(),
         )
-        self._replace(transaction, group, row, Encoded.of(body, vector))
-        group.changes.append(
-            (
-                collection,
-                Change(group.sequence, row, body.id, vector, body.metadata, body.contexts, body.expires_at),
-            )
+        # Its own op comes last, so that the sequence which acknowledges the request is its version.
+        return self._rewrite(
+            transaction, group, [*self._moves(transaction, body, after), (row, after, vector)]
         )
-        return 1
+
+    def _moves(
+        self, transaction: lmdb.Transaction[bytes], before: Body, after: Body
+    ) -> Iterator[tuple[int, Body, Vectors]]:
+        """What the groups of a record move when it changes: row, new body and vector of each other member."""
+        cid = self._collection.cid
+        for id, moves in moves_of(self._collection.groups.of(after.id), before, after).items():
+            row = self._store.row_of(transaction, cid, id)
+            body = None if row is None else self._live(transaction, row)
+            if row is None or body is None:
+                continue
+            there = moved(body, moves)
+            if there is not body:
+                there = replace(there, updated_at=after.updated_at)
+                yield row, there, self._store.vector(transaction, cid, row, id)
+
+    def _rewrite(
+        self,
+        transaction: lmdb.Transaction[bytes],
+        group: Group,
+        records: Sequence[tuple[int, Body, Vectors]],
+    ) -> int:
+        """Replace what stands at each row; how many. All are encoded before the first is written."""
+        encoded = [Encoded.of(body, vector) for _, body, vector in records]
+        for (row, body, vector), values in zip(records, encoded, strict=True):
+            self._replace(transaction, group, row, values)
+            change = Change.of(group.sequence, row, body, vector)
+            group.changes.append((self._collection, change))
+        return len(records)
 
     def _delete(self, transaction: lmdb.Transaction[bytes], group: Group, id: str) -> int:
         collection = self._collection

@@ -124,6 +124,7 @@ class Tail:
         metadata: Mapping[str, Value],
         contexts: Superposition,
         expires_at: float | None,
+        updated_at: float,
     ) -> None:
         """Add one row, `vector` (d,) float32 in search space. Rows come in ascending order."""
         n = self.n
@@ -133,7 +134,7 @@ class Tail:
             self.matrix = wider
         self.matrix[n] = vector
         self.ids.append(id)
-        self.columns.add(n, metadata, contexts, expires_at)
+        self.columns.add(n, metadata, contexts, expires_at, updated_at)
         self.rows.append(row)
         self.n = n + 1
 

@@ -25,12 +25,17 @@ class CollectionStatistics:
     """Sealed segments still waiting for their graph; searched exactly meanwhile."""
     index_lag_rows: int
     """Rows that no graph covers yet, though one is wanted."""
+    unlinked_rows: int
+    """Rows that the graph of nearest neighbours does not hold yet; tunnelling reaches them as leaves, or builds
+    the exact graph of its candidates where there is no other."""
     graph_recall: float | None
     """Lowest recall at ten that a graph measured of itself while it was built."""
     graph_width: int | None
     """Widest efSearch in use for ten neighbours."""
     memory_bytes: int
-    """Vectors, links, ids and columns held for search; mapped files count in full."""
+    """Vectors, graphs, ids and columns held for search; mapped files count in full."""
+    link_bytes: int
+    """The graph of nearest neighbours, beside them."""
     held_snapshots: int
     """Snapshots that a result or reader still holds; old ones keep superseded rows stored."""
     indexed_sequence: int
@@ -76,9 +81,11 @@ def describe(collection: Collection, indexed: int) -> CollectionStatistics:
         segments=len(segments),
         unbuilt_segments=unbuilt_segments(parts, spec),
         index_lag_rows=0 if spec.index == "flat" else tail_rows + waiting,
+        unlinked_rows=len(snapshot) - (0 if snapshot.links is None else len(snapshot.links)),
         graph_recall=min((graph.width.recall for graph in graphs), default=None),
         graph_width=max((graph.width.ten for graph in graphs), default=None),
         memory_bytes=sum(part.source.memory() for part in parts),
+        link_bytes=0 if snapshot.links is None else snapshot.links.nbytes,
         held_snapshots=len(collection.readers),
         indexed_sequence=indexed,
     )

@@ -47,7 +47,10 @@ class Store:
 
     def row_of(self, transaction: lmdb.Transaction[bytes], cid: int, id: str) -> int | None:
         value = transaction.get(layout.id_key(cid, id), db=self._tables[layout.IDS])
-        return None if value is None else layout.unpack_row(value)
+        try:
+            return None if value is None else layout.unpack_row(value)
+        except CorruptionError as error:
+            raise self._corrupt(error) from None
 
     def body(self, transaction: lmdb.Transaction[bytes], cid: int, row: int) -> Body:
         value = transaction.get(layout.row_key(cid, row), db=self._tables[layout.ROWS])
@@ -111,10 +114,10 @@ class Store:
             found = cursor.set_range(layout.row_key(cid, after + 1))
             while found:
                 key, value = cursor.item()
-                owner, row = layout.split_row_key(key)
-                if owner != cid:
-                    return
                 try:
+                    owner, row = layout.split_row_key(key)
+                    if owner != cid:
+                        return
                     body = layout.decode_body(value, row)
                 except CorruptionError as error:
                     raise self._corrupt(error) from None

@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qstore_db.engines.base import CollectionSpec, Floats, Selection
+from qstore_db.engines.embedded.columns import NotIndexed, number_at
 from qstore_db.engines.embedded.kernels import by_products, distances, exact_rows, nearest, slack, unpack
 from qstore_db.engines.embedded.part import Admitted, Part
+from qstore_db.engines.links import Links
 from qstore_db.records import Metadata, Metric, Record, Vectors, unit_rows
 
 if TYPE_CHECKING:
@@ -26,6 +28,14 @@ if TYPE_CHECKING:
 ROWS_PER_WIDTH = 16
 """Exactly searched rows that cost as much as one unit of a graph's search width (measured: 7 at 784
 dimensions, 31 at 96)."""
+_WAGER = 2
+"""A graph is asked under a selection only where that costs this many times less than the exact search, which has
+to follow where too few of the neighbours are admitted."""
+SMOOTHING_STEPS = 3
+SMOOTHING_SHARE = 0.95
+"""Of a weight, what comes from the neighbours at each step; the rest is the record's own."""
+_MOST_SMOOTHED = 64
+"""Contexts whose smoothed weights are kept."""
 _READ_ROWS = 4_096
 _SPARE = 8
 """Extra candidates from a float32 search, so that summing in float64 can still reorder the last ones."""
@@ -37,17 +47,40 @@ class Snapshot:
     """One published state. Holding it, or a result that has not been read yet, keeps its superseded rows
     stored."""
 
-    __slots__ = ("__weakref__", "_offsets", "_store", "cid", "parts", "sequence", "spec")
+    __slots__ = (
+        "__weakref__",
+        "_offsets",
+        "_smoothed",
+        "_store",
+        "cid",
+        "links",
+        "parts",
+        "sequence",
+        "spec",
+    )
 
     def __init__(
-        self, store: Store, cid: int, spec: CollectionSpec, sequence: int, parts: tuple[Part, ...]
+        self,
+        store: Store,
+        cid: int,
+        spec: CollectionSpec,
+        sequence: int,
+        parts: tuple[Part, ...],
+        links: Links | None,
+        smoothed: dict[str, Floats],
     ) -> None:
+        """`smoothed`: context weights smoothed over `links` so far, by context; shared by snapshots with these."""
         self._store = store
         self.cid = cid
         self.spec = spec
         self.sequence = sequence
         self.parts = parts
+        self.links = links
+        self._smoothed = smoothed
         self._offsets = np.cumsum([0, *(part.n for part in parts)])
+
+    def __len__(self) -> int:
+        return int(self._offsets[-1])
 
     def count(self, selection: Selection) -> int:
         return sum(self._admitted(part, selection).count for part in self.parts)
@@ -91,6 +124,7 @@ class Snapshot:
         queries = self._prepare(query[None])
         raws: list[Floats] = [np.empty(0)]
         places: list[Indices] = [np.empty(0, np.int64)]
+        exact = True
         warnings: list[str] = []
         for part, offset in zip(self.parts, self._offsets, strict=False):
             admitted = self._admitted(part, selection)
@@ -98,6 +132,7 @@ class Snapshot:
                 warnings.append(admitted.warning)
             positions = admitted.positions(part.n)
             if len(positions):
+                exact &= part.graph is None or part.graph.precise
                 raw = distances(part.matrix, queries, positions[None], self.spec.metric)
                 raws.append(raw[0].astype(np.float64))
                 places.append(positions + offset)
@@ -106,9 +141,22 @@ class Snapshot:
             queries[0],
             np.concatenate(raws),
             np.concatenate(places),
-            True,
+            exact,
             tuple(dict.fromkeys(warnings)),
         )
+
+    def eligible(self, selection: Selection) -> NDArray[np.bool_] | None:
+        found = [self._admitted(part, selection) for part in self.parts]
+        if all(admitted.bits is None for admitted in found):
+            return None
+        masks = [
+            np.ones(part.n, np.bool_) if admitted.bits is None else unpack(admitted.bits, part.n)
+            for part, admitted in zip(self.parts, found, strict=True)
+        ]
+        return masks[0] if len(masks) == 1 else np.concatenate(masks)
+
+    def at(self, query: Vectors, places: Indices) -> SnapshotHits:
+        return SnapshotHits(self, self._prepare(query[None])[0], None, places, False, ())
 
     def select(self, selection: Selection) -> SnapshotHits:
         """Everything the selection admits, oldest write first, without distances."""
@@ -145,6 +193,62 @@ class Snapshot:
             out[start : start + len(records)] = [record.vector for record in records]
         return self._prepare(out)
 
+    def weights(self, context: str, places: Indices) -> Floats:
+        out = np.zeros(len(places))
+        for part, positions, where in self.by_part(places):
+            out[where] = part.columns.weights(context, positions, part.n)
+        return out
+
+    def smoothed_weights(self, context: str, places: Indices) -> Floats:
+        """Weights after label propagation over the links; as stored where there are none."""
+        links = self.links
+        if links is None:
+            return self.weights(context, places)
+        smooth = self._smoothed.get(context)
+        if smooth is None:
+            stored = self.weights(context, np.arange(len(links)))
+            smooth = links.smoothed(stored, SMOOTHING_STEPS, SMOOTHING_SHARE)
+            if len(self._smoothed) < _MOST_SMOOTHED:
+                self._smoothed[context] = smooth
+        linked = places < len(links)
+        out = np.empty(len(places))
+        out[linked] = smooth[places[linked]]
+        out[~linked] = self.weights(context, places[~linked])
+        return out
+
+    def numbers(self, path: str) -> Floats:
+        found = [np.empty(0)]
+        for part in self.parts:
+            try:
+                found.append(part.columns.numbers(path, part.n))
+            except NotIndexed:
+                values = np.full(part.n, np.nan)
+                alive = np.flatnonzero(~part.dead_mask())  # the others may be gone from the store
+                metadata = self._store.metadata(self.cid, part.rows[alive])
+                values[alive] = [number_at(m, path) for m in metadata]
+                found.append(values)
+        return np.concatenate(found)
+
+    def vectors(self, places: Indices) -> Vectors:
+        """(m, d) float32 in search space."""
+        out = np.empty((len(places), self.spec.dimension), np.float32)
+        for part, positions, where in self.by_part(places):
+            out[where] = part.matrix[positions]
+        return out
+
+    def distances(self, places: Indices, others: Indices) -> Vectors:
+        """Raw float32 distances (m, k) of the records at `places` (m,) to those at `others` (m, k)."""
+        queries = self.vectors(places)
+        if len(self.parts) == 1:
+            return distances(self.parts[0].matrix, queries, others, self.spec.metric)
+        raw = np.empty(others.shape, np.float32)
+        for part, positions, where in self.by_part(others.ravel()):
+            owner = where // others.shape[1]
+            raw.ravel()[where] = distances(part.matrix, queries[owner], positions[:, None], self.spec.metric)[
+                :, 0
+            ]
+        return raw
+
     def _undistanced(self, places: Indices) -> SnapshotHits:
         query = np.zeros(self.spec.dimension, np.float32)
         return SnapshotHits(self, query, np.zeros(len(places)), places, True, ())
@@ -155,6 +259,17 @@ class Snapshot:
         for part, positions, where in self.by_part(places):
             out[where] = part.rows[positions]
         return out
+
+    def rows(self) -> NDArray[np.int64]:
+        """Row numbers at all places, ascending."""
+        return np.concatenate([np.empty(0, np.int64), *(part.rows for part in self.parts)])
+
+    def place_of(self, version: int) -> int | None:
+        for part, offset in zip(self.parts, self._offsets, strict=False):
+            position = int(np.searchsorted(part.rows, version))
+            if position < part.n and part.rows[position] == version:
+                return int(offset) + position
+        return None
 
     def by_part(self, places: Indices) -> list[tuple[Part, Indices, Indices]]:
         """Each part that `places` touch, the positions in it, and where in `places` they stand."""
@@ -196,7 +311,6 @@ class Snapshot:
         graph = part.graph
         if graph is None:
             return *self._exact(part, queries, k, admitted), True
-        precise = graph.storage == "float32"
         if admitted.count == part.n and ROWS_PER_WIDTH * graph.width.of(k) < part.n:
             return *self._graph(part, queries, k, graph.width.of(k)), False
         raw = np.empty((len(queries), k))
@@ -204,7 +318,7 @@ class Snapshot:
         waiting = np.arange(len(queries))
         fetch = int(1.5 * k * part.n / admitted.count) + 1
         allowed = np.ones(part.n, np.bool_) if admitted.bits is None else unpack(admitted.bits, part.n)
-        while len(waiting) and ROWS_PER_WIDTH * graph.width.of(fetch) < admitted.count:
+        while len(waiting) and _WAGER * ROWS_PER_WIDTH * graph.width.of(fetch) < admitted.count:
             r, p = self._graph(part, queries[waiting], fetch, graph.width.of(fetch))
             fits = allowed[p]
             enough = fits.sum(axis=1) >= k
@@ -215,7 +329,7 @@ class Snapshot:
             waiting = waiting[~enough]
             fetch *= 4
         if len(waiting) == len(queries):
-            return *self._exact(part, queries, k, admitted), precise
+            return *self._exact(part, queries, k, admitted), graph.precise
         if len(waiting):
             r, p = self._exact(part, queries[waiting], k, admitted)
             raw[waiting], positions[waiting] = r, p
@@ -297,13 +411,13 @@ class Snapshot:
 class SnapshotHits:
     """Records of one snapshot by their places in it."""
 
-    __slots__ = ("_places", "_query", "_snapshot", "exact", "raw", "warnings")
+    __slots__ = ("_places", "_query", "_raw", "_snapshot", "exact", "warnings")
 
     def __init__(
         self,
         snapshot: Snapshot,
         query: Vectors,
-        raw: Floats,
+        raw: Floats | None,
         places: Indices,
         exact: bool,
         warnings: tuple[str, ...],
@@ -311,17 +425,29 @@ class SnapshotHits:
         self._snapshot = snapshot
         self._query = query
         self._places = places
-        self.raw = raw
+        self._raw = raw
         self.exact = exact
         self.warnings = warnings
 
     def __len__(self) -> int:
         return len(self._places)
 
+    @property
+    def places(self) -> Indices:
+        return self._places
+
+    @property
+    def raw(self) -> Floats:
+        if self._raw is None:
+            self._raw = np.empty(len(self))
+            metric = self._snapshot.spec.metric
+            for part, positions, where in self._snapshot.by_part(self._places):
+                self._raw[where] = distances(part.matrix, self._query[None], positions[None], metric)[0]
+        return self._raw
+
     def take(self, order: NDArray[np.intp]) -> SnapshotHits:
-        return SnapshotHits(
-            self._snapshot, self._query, self.raw[order], self._places[order], self.exact, self.warnings
-        )
+        raw = None if self._raw is None else self._raw[order]
+        return SnapshotHits(self._snapshot, self._query, raw, self._places[order], self.exact, self.warnings)
 
     def refined(self) -> SnapshotHits:
         raw = np.empty(len(self))
@@ -337,18 +463,19 @@ class SnapshotHits:
         """The op sequences of their last writes, which are their versions."""
         return self._snapshot.rows_at(self._places)
 
-    def weights(self, contexts: Sequence[str]) -> Floats:
-        out = np.zeros((len(self), len(contexts)))
+    def weights(self, contexts: Sequence[str], *, denoise: bool = False) -> Floats:
+        read = self._snapshot.smoothed_weights if denoise else self._snapshot.weights
+        columns = [read(name, self._places) for name in contexts]
+        return np.stack(columns, axis=1) if columns else np.zeros((len(self), 0))
+
+    def updated(self) -> Floats:
+        out = np.empty(len(self))
         for part, positions, where in self._snapshot.by_part(self._places):
-            for column, name in enumerate(contexts):
-                out[where, column] = part.columns.weights(name, positions, part.n)
+            out[where] = part.columns.updated.data[positions]
         return out
 
     def vectors(self) -> Vectors:
-        out = np.empty((len(self), self._snapshot.spec.dimension), np.float32)
-        for part, positions, where in self._snapshot.by_part(self._places):
-            out[where] = part.matrix[positions]
-        return out
+        return self._snapshot.vectors(self._places)
 
     def records(self, *, vectors: bool = True) -> list[Record]:
         return self._snapshot.records(self._places, vectors=vectors)

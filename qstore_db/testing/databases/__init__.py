@@ -13,8 +13,10 @@ the async face so that the same tests run over it. Needs pytest (the extra `test
 """
 
 from qstore_db.testing.databases.bulk import BulkContract
+from qstore_db.testing.databases.coherence import CoherenceContract
 from qstore_db.testing.databases.collections import CollectionsContract
 from qstore_db.testing.databases.contexts import ContextsContract
+from qstore_db.testing.databases.groups import GroupsContract
 from qstore_db.testing.databases.opening import Clock, Opening, async_databases, sync_databases
 from qstore_db.testing.databases.querying import QueryingContract
 from qstore_db.testing.databases.reading import ReadingContract
@@ -31,8 +33,10 @@ class DatabaseContract(
     ReadingContract,
     QueryingContract,
     ContextsContract,
+    CoherenceContract,
     TunnellingContract,
     CollectionsContract,
+    GroupsContract,
     UpkeepContract,
 ):
     """Inherit, name the class `Test...`, and give the fixture `opening`."""

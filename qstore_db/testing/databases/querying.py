@@ -216,4 +216,4 @@ class QueryingContract(Databases):
 
     def test_a_parameter_of_a_later_release_is_no_parameter(self, db: QuantumDatabase) -> None:
         with pytest.raises(TypeError):
-            db.query([1.0], coherence_time=3.0)  # type: ignore[call-arg]
+            db.tunnel_search([1.0], backend="mock")  # type: ignore[call-arg]

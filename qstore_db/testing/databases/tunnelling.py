@@ -91,7 +91,7 @@ class TunnellingContract(Databases):
             ("context_strength", -1.0),
         ],
     )
-    def test_an_argument_out_of_range_is_refused_by_name(
+    def test_an_argument_of_a_tunnelling_search_out_of_range_is_refused_by_name(
         self, db: QuantumDatabase, parameter: str, value: Any
     ) -> None:
         with pytest.raises(ArgumentError) as caught:

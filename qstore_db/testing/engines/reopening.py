@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qstore_db.engines.base import CollectionSpec, Delete, Engine, Put
+from qstore_db.engines.base import CollectionSpec, Delete, Engine, Put, Selection
 from qstore_db.errors import (
     ClosedError,
 )
@@ -22,11 +22,13 @@ class Reopening:
         engine.write("c", [Delete("7"), Put("8", rows[0], metadata={"i": -8})]).result()
         before = engine.fetch("c", [f"{i}" for i in range(40)], NOW)
         found = ids_of(engine.view("c"), rows[0], 40)
+        times = engine.view("c").search(rows[:1], 40, Selection(now=NOW))[0].updated().tolist()
         specs = engine.collections()
         again = reopen()
         assert again.collections() == specs
         assert again.fetch("c", [f"{i}" for i in range(40)], NOW) == before
         assert ids_of(again.view("c"), rows[0], 40) == found
+        assert again.view("c").search(rows[:1], 40, Selection(now=NOW))[0].updated().tolist() == times
 
     def test_versions_go_on_after_reopening(self, engine: Engine, reopen: Reopen) -> None:
         first = put(engine, "a", vector(1, 1, 1))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qstore_db.engines.base import CollectionSpec, Delete, DeleteWhere, Engine, Put, Selection
+from qstore_db.engines.base import CollectionSpec, Delete, DeleteWhere, Engine, Patch, Put, Selection
 from qstore_db.records import Metadata, Metric, Superposition, parse_filter
 from qstore_db.testing import strategies
 from qstore_db.testing.engines.support import FAR, NOW, each_example_afresh, ids_of, put, vector
@@ -72,6 +72,15 @@ class Searching:
         assert ids_of(view, vector(1, 1, 1), contexts=("x", "z")) == ["a"]
         hits = view.search(vector(1, 1, 1)[None], 3, Selection(now=NOW))[0]
         assert hits.weights(["x", "y"]).tolist() == [[0.75, 0.25], [0.0, 1.0], [0.0, 0.0]]
+
+    def test_hits_know_when_each_record_was_written_last(self, engine: Engine) -> None:
+        engine.write("c", [Put(f"{i}", vector(i, 0, 0)) for i in range(9)]).result()
+        engine.write("c", [Patch("3", metadata={"x": 1})]).result()
+        put(engine, "5", vector(5, 0, 0))
+        hits = engine.view("c").search(vector(0, 0, 0)[None], 9, Selection(now=NOW))[0]
+        fetched = engine.fetch("c", hits.ids(), NOW)
+        assert hits.updated().tolist() == [record.updated_at for record in fetched if record]
+        assert hits.take(np.array([4, 1])).updated().tolist() == hits.updated()[[4, 1]].tolist()
 
     def test_expired_records_are_not_there(self, engine: Engine) -> None:
         put(engine, "a", vector(1, 1, 1), expires_at=FAR)
