@@ -12,6 +12,7 @@ import typer
 from qstore_db.cli import options
 from qstore_db.cli.opening import opened
 from qstore_db.cli.output import brief, print_warnings, show, table
+from qstore_db.cli.page import write_tunnel_page
 from qstore_db.errors import ArgumentError, RecordNotFoundError
 
 if TYPE_CHECKING:
@@ -112,6 +113,12 @@ def tunnel(
     coherence_time: options.CoherenceTime = None,
     filter: options.Filter = None,
     explain: options.Explain = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html", metavar="FILE", help="Write a page with a picture of the walk.", show_default=False
+        ),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Records of the same kind beyond the query's nearest neighbours, and those neighbours beside them.
@@ -135,10 +142,26 @@ def tunnel(
             coherence_time=coherence_time,
             soft=soft,
             filter=where,
+            include_vectors=html is not None,
             collection=collection,
         )
         beyond = [match for match in result if match.id != id]
         inside = [match for match in result.inside if match.id != id]
+        if html is not None:
+            parameters = {
+                "collection": collection,
+                "id": id,
+                "top_k": top_k,
+                "barrier_threshold": barrier_threshold,
+                "barrier_scale": barrier_scale,
+                "tunneling_strength": tunneling_strength,
+                "candidates": candidates,
+                "context": context,
+                "context_strength": None if context is None else context_strength,
+                "coherence_time": coherence_time,
+                "filter": filter,
+            }
+            write_tunnel_page(html, result, beyond, inside, parameters)
     data = {
         "collection": collection,
         "exact": result.exact,
@@ -148,6 +171,8 @@ def tunnel(
         "matches": [describe(match, explain) for match in beyond],
         "inside": [describe(match, explain) for match in inside],
     }
+    if html is not None:
+        data["html"] = str(html)
 
     def draw(console: Console) -> None:
         draw_matches(
@@ -158,6 +183,8 @@ def tunnel(
         draw_matches(console, shown, explain, title=f"Inside the well: {result.well_size} records{more}")
         print_warnings(console, result.warnings)
         console.print(f"{result.eligible} eligible records", style="dim")
+        if html is not None:
+            console.print(f"picture: {html}", soft_wrap=True)
 
     show(data, json, draw)
 

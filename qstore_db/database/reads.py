@@ -171,7 +171,15 @@ class Reads:
         if search is None:
             nothing = QueryResult(empty_ranked(), exact=True)
             return [
-                TunnelResult(empty_ranked(), exact=True, inside=nothing, well_size=0, eligible=0, query=query)
+                TunnelResult(
+                    empty_ranked(),
+                    exact=True,
+                    inside=nothing,
+                    well_size=0,
+                    eligible=0,
+                    query=query,
+                    include_vectors=options.include_vectors,
+                )
                 for query in np.atleast_2d(queries)
             ]
         well = Barrier(barrier, scale, k)

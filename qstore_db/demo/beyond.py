@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from qstore_db.database import QuantumDatabase
 from qstore_db.demo.contexts import vectors
 from qstore_db.demo.dataset import CLASSES, FashionMnist
+from qstore_db.pictures.walk import WalkPicture
 from qstore_db.records import Match
+from qstore_db.records.showing import walk_of
 
 R: Final = 100
 FAR: Final = 20
@@ -129,6 +131,12 @@ def compare(
         int((tunnel < plain).sum()),
         float(np.mean(times)),
     )
+
+
+def walk(database: QuantumDatabase, vector: NDArray[np.float32]) -> WalkPicture:
+    """The picture of the search that `compare` measures, for one query (d,)."""
+    barrier = well_barrier(database.count(), R)
+    return walk_of(database.tunnel_search(vector, barrier_threshold=barrier, top_k=FAR, include_vectors=True))
 
 
 def well_barrier(count: int, well: int) -> float:

@@ -6,11 +6,11 @@ from html import escape
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qstore_db.demo.beyond import Comparison
 from qstore_db.demo.dataset import CLASSES
 from qstore_db.demo.projection import Projection
+from qstore_db.pictures import svg
 from qstore_db.records import Match
 
 _WIDTH: Final = 480
@@ -19,14 +19,14 @@ _MARGIN: Final = 14
 
 def neighbourhood(projection: Projection, found: tuple[Match, ...], title: str) -> str:
     """The query's surroundings on two axes, with the results of one search marked by shape and colour."""
-    place = _Scale(np.vstack([projection.points, projection.query]))
+    place = svg.Scale(np.vstack([projection.points, projection.query]), _WIDTH, _MARGIN)
     well = projection.points[projection.of(projection.case.well)]
     same = np.array([label == projection.case.label for label in projection.labels])
     parts = [
         f'<svg class="map" viewBox="0 0 {_WIDTH} {place.height:.0f}" role="img" aria-label="{escape(title)}">',
         _dots(place.all(projection.points[~same]), 1.5, "other"),
         _dots(place.all(projection.points[same]), 1.5, "same"),
-        _polygon(place.all(_hull(well)), "well-area"),
+        f'<polygon class="well-area" points="{svg.corners(place.all(svg.hull(well)))}"/>',
         _dots(place.all(well), 2.2, "well"),
     ]
     points = projection.points[projection.of(tuple(match.id for match in found))]
@@ -39,14 +39,14 @@ def neighbourhood(projection: Projection, found: tuple[Match, ...], title: str) 
             cross = f"M{x - 4:.1f} {y - 4:.1f}l8 8m0 -8l-8 8"
             parts.append(f'<path class="wrong" d="{cross}"><title>{name}</title></path>')
     x, y = place.all(np.array([projection.query]))[0].tolist()
-    parts.append(f'<path class="query" d="{_star(x, y, 11)}"><title>the query</title></path></svg>')
+    parts.append(f'<path class="query" d="{svg.star(x, y, 11)}"><title>the query</title></path></svg>')
     return "".join(parts)
 
 
 def legend(label: str, well: int) -> str:
     """What the marks of `neighbourhood` mean."""
     marks = (
-        (f'<path class="query" d="{_star(9, 9, 9)}"/>', "the query"),
+        (f'<path class="query" d="{svg.star(9, 9, 9)}"/>', "the query"),
         ('<circle cx="9" cy="9" r="7" class="well-area"/>', f"the well: its {well} nearest"),
         ('<circle cx="9" cy="9" r="6" class="right"/>', f"found, and of its class ({label})"),
         ('<path d="M4 4l10 10m0 -10l-10 10" class="wrong"/>', "found, but of another class"),
@@ -95,55 +95,5 @@ def classes(comparison: Comparison) -> str:
     return "".join([*parts, "</svg>"])
 
 
-class _Scale:
-    """From the plane of the projection to the drawing's own units, the same on both axes."""
-
-    def __init__(self, points: NDArray[np.float64]) -> None:
-        low, high = points.min(axis=0), points.max(axis=0)
-        self._factor = (_WIDTH - 2 * _MARGIN) / max(float(high[0] - low[0]), 1e-12)
-        self._corner = np.array([low[0], high[1]])
-        self.height = float(high[1] - low[1]) * self._factor + 2 * _MARGIN
-
-    def all(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n, 2) drawing units; y grows downwards."""
-        moved = (points.reshape(-1, 2) - self._corner) * self._factor
-        placed: NDArray[np.float64] = moved * np.array([1, -1]) + _MARGIN
-        return placed
-
-
-def _dots(points: NDArray[np.float64], radius: float, kind: str) -> str:
-    """Many dots as one path, which keeps the page small: a line of no length with a round cap is a dot."""
-    path = "".join(f"M{x:.0f} {y:.0f}h0" for x, y in points.tolist())
-    return f'<path class="dots {kind}" stroke-width="{2 * radius:g}" d="{path}"/>'
-
-
-def _polygon(points: NDArray[np.float64], kind: str) -> str:
-    corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in points.tolist())
-    return f'<polygon class="{kind}" points="{corners}"/>'
-
-
-def _star(x: float, y: float, radius: float) -> str:
-    angles = np.arange(10) * np.pi / 5 - np.pi / 2
-    radii = np.where(np.arange(10) % 2 == 0, radius, radius * 0.42)
-    corners = zip((x + radii * np.cos(angles)).tolist(), (y + radii * np.sin(angles)).tolist(), strict=True)
-    return "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in corners) + "Z"
-
-
-def _hull(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The convex hull of (n, 2) points, counter-clockwise. Source: Andrew's monotone chain."""
-    ordered = sorted(map(tuple, points.tolist()))
-    if len(ordered) < 3:
-        return points
-
-    def chain(line: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
-        kept: list[tuple[float, ...]] = []
-        for x, y in line:
-            while len(kept) > 1:
-                (ax, ay), (bx, by) = kept[-2:]
-                if (bx - ax) * (y - ay) > (by - ay) * (x - ax):
-                    break
-                kept.pop()
-            kept.append((x, y))
-        return kept[:-1]
-
-    return np.array(chain(ordered) + chain(ordered[::-1]))
+def _dots(points: svg.Points, radius: float, kind: str) -> str:
+    return f'<path class="dots {kind}" stroke-width="{2 * radius:g}" d="{svg.dots(points)}"/>'

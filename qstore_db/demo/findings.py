@@ -11,6 +11,7 @@ from qstore_db.demo.crash import Kill
 from qstore_db.demo.dataset import CLASSES, FashionMnist
 from qstore_db.demo.projection import Projection
 from qstore_db.demo.showcase import Answer
+from qstore_db.pictures.walk import WalkPicture
 from qstore_db.records import Match
 
 
@@ -27,6 +28,8 @@ class Findings:
     comparison: Comparison
     map: Projection
     """The neighbourhood of the first of the comparison's examples."""
+    walk: WalkPicture
+    """What tunnelling walked over for that query."""
     kills: tuple[Kill, ...]
     images_after: int
     """Imported records that were there after the last kill."""

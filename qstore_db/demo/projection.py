@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from qstore_db.database import QuantumDatabase
 from qstore_db.demo.beyond import Case
+from qstore_db.pictures.plane import principal_plane
 
 CANDIDATES: Final = 2_000
 """How far tunnelling can reach: the nearest records that form its graph."""
@@ -41,8 +42,7 @@ class Projection:
 def project(database: QuantumDatabase, case: Case, query: NDArray[np.float32]) -> Projection:
     """Principal components of the well and both lists of results, and the query's neighbours on them.
 
-    Vectors are scaled to length 1 first, as cosine distance sees them. Signs are fixed, so that a picture is the
-    same on every machine: on each axis the component of largest size is positive.
+    Vectors are scaled to length 1 first, as cosine distance sees them.
     """
     nearest = list(database.query(query, top_k=CANDIDATES, include_vectors=True))
     found = {match.id for match in (*case.plain, *case.tunneled)}
@@ -51,18 +51,15 @@ def project(database: QuantumDatabase, case: Case, query: NDArray[np.float32]) -
     matrix = np.array([match.vector for match in shown], np.float64)
     matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
     telling = matrix[[id in found or id in case.well for id in ids]]
-    centre = telling.mean(axis=0)
-    _, sizes, axes = np.linalg.svd(telling - centre, full_matrices=False)
-    basis = axes[:2]
-    basis = basis * np.sign(basis[np.arange(2), np.abs(basis).argmax(axis=1)])[:, None]
-    place = basis @ (query.astype(np.float64) / np.linalg.norm(query) - centre)
+    plane = principal_plane(telling)
+    place = plane.place(query.astype(np.float64) / np.linalg.norm(query))
     tunneled = {match.id for match in case.tunneled}
     return Projection(
         case,
         (float(place[0]), float(place[1])),
-        (matrix - centre) @ basis.T,
+        plane.place(matrix),
         ids,
         tuple(str(match.metadata["class"]) for match in shown),
-        float((sizes[:2] ** 2).sum() / (sizes**2).sum()),
+        plane.kept,
         tuple(rank for rank, match in enumerate(nearest, 1) if match.id in tunneled),
     )

@@ -15,11 +15,11 @@ from qstore_db.demo.findings import Findings
 from qstore_db.demo.picture import data_uri
 from qstore_db.demo.projection import SHOWN
 from qstore_db.demo.showcase import Answer
+from qstore_db.pictures.inline import walk_legend, walk_svg
+from qstore_db.pictures.page import whole_page
 from qstore_db.records import Match
 
 _STYLE: Final = Path(__file__).with_name("report.css")
-_POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-"""What a browser may load for the page: nothing but what is in it."""
 _FOOTER: Final = (
     "<footer>Written by <code>qstore demo</code>. Images: Fashion-MNIST, copyright 2017 Zalando SE, MIT licence. "
     "Every figure on this page was measured in this run.</footer>"
@@ -45,13 +45,7 @@ def page(findings: Findings) -> str:
             _FOOTER,
         ]
     )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<link rel="icon" href="data:,"><title>qstore-db demonstration</title>'
-        f"<style>{_STYLE.read_text(encoding='utf-8')}</style></head><body><main>{body}</main></body></html>\n"
-    )
+    return whole_page("qstore-db demonstration", _STYLE.read_text(encoding="utf-8"), body)
 
 
 def _header(found: Findings) -> str:
@@ -189,7 +183,22 @@ def _map(found: Findings) -> str:
         'a record may look nearer or farther than it is.</p><div class="versus">'
         f"<div><h4>kNN, ranks {R + 1} to {R + FAR}</h4>{plain}</div>"
         f"<div><h4>tunnel_search, {FAR} beyond the well</h4>{tunneled}</div></div>"
-        f"{drawing.legend(case.label, R)}</section>"
+        f"{drawing.legend(case.label, R)}{_walk(found)}</section>"
+    )
+
+
+def _walk(found: Findings) -> str:
+    walk = found.walk
+    return (
+        '<div class="case"><h3>How tunnelling got there</h3>'
+        "<p>Each dot is a picture, and a line joins it to the pictures most like it. The search starts at "
+        "the dots nearest to the star and steps from picture to picture along these lines, "
+        "more often where two are much alike. A picture that many such paths lead to is probably of the "
+        "same kind, though it may look unlike the query itself.</p>"
+        f'<p class="soft">Shown are the {len(walk.points):,} records that were reached most, and the '
+        f"{len(walk.edges):,} lines between them; the plane keeps {walk.kept:.0%} of their variance. Point at a "
+        f'marked record for its id.</p><div class="walk">{walk_svg(walk)}</div>'
+        f'<div class="soft">{walk_legend()}</div></div>'
     )
 
 

@@ -41,7 +41,9 @@ def run(out: Path, data: Path | None = None, *, quiet: bool = False) -> dict[str
             comparison = beyond.compare(database, images, chosen, lambda _elapsed: advance(1))
         tell.comparison(comparison)
         case = comparison.examples()[0][1]
-        projection = project(database, case, vectors(images.test_images[case.image][None])[0])
+        vector = vectors(images.test_images[case.image][None])[0]
+        projection = project(database, case, vector)
+        walk = beyond.walk(database, vector)
         imported = database.count()
     kills: list[crash.Kill] = []
     for round_ in range(crash.ROUNDS):
@@ -50,7 +52,16 @@ def run(out: Path, data: Path | None = None, *, quiet: bool = False) -> dict[str
     with QuantumDatabase.connect(directory) as database:
         images_after = database.count()
     findings = Findings(
-        images, imported, seconds, asked, tuple(answers), comparison, projection, tuple(kills), images_after
+        images,
+        imported,
+        seconds,
+        asked,
+        tuple(answers),
+        comparison,
+        projection,
+        walk,
+        tuple(kills),
+        images_after,
     )
     tell.after_kills(findings)
     report = write_report(findings, out / "report.html")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from qstore_db.errors import ArgumentError
 from qstore_db.records.metadata import Value
 from qstore_db.records.metric import Floats
 from qstore_db.records.record import Record
@@ -16,6 +17,7 @@ from qstore_db.records.vector import Vectors
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,12 @@ class QueryResult(Sequence[Match]):
 
         return matches_to_arrow(self)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a table of the first matches."""
+        from qstore_db.records.showing import query_html
+
+        return query_html(self)
+
     def _columns(self) -> Ranked:
         """The ranked columns; a batch of queries leaves even these to the first who looks."""
         ranked = self._ranked
@@ -251,6 +259,29 @@ class TunnelResult(QueryResult):
     @property
     def prominence(self) -> Floats | None:
         return self._columns().prominence
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the walk on matplotlib axes: the query, the well, what lies beyond it, the edges walked.
+
+        In two dimensions, the principal components of what was walked over. ax: None for a new figure. Returns the
+        axes. Raises ArgumentError unless the search had `include_vectors=True`, ConfigurationError without
+        matplotlib.
+        """
+        if not self._include_vectors:
+            raise ArgumentError(
+                "a plot needs the vectors that were walked over: search with include_vectors=True",
+                subject="include_vectors",
+            )
+        from qstore_db.pictures.axes import plot_walk
+        from qstore_db.records.showing import walk_of
+
+        return plot_walk(walk_of(self), ax)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the well in a line, the picture of `walked` where there is one, and a table."""
+        from qstore_db.records.showing import tunnel_html
+
+        return tunnel_html(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from qstore_db import QuantumDatabase
+from qstore_db.cli import exits
 
 VECTOR = "[0.5, -0.1, 0.2, 1]"
 
@@ -148,6 +149,30 @@ def test_tunnel_as_text_shows_the_well_beside_what_lies_beyond(run, path):
 def test_tunnel_with_all_marks_what_lies_inside(run, path):
     found = run("tunnel", "--path", path, "--vector", VECTOR, "--all", "--barrier", 0.5, "--json")
     assert {match["tunneled"] for match in found.data["matches"]} == {True, False}
+
+
+def test_tunnel_writes_a_page_that_loads_nothing(run, path, tmp_path):
+    page = tmp_path / "walk.html"
+    arguments = ("tunnel", "--path", path, "--id", "r3", "--barrier", 0.5)
+    ended = run(*arguments, "--html", page, "--json")
+    assert ended.data["html"] == str(page)
+    assert ended.data["matches"] == run(*arguments, "--json").data["matches"]
+    text = page.read_text()
+    assert "default-src 'none'" in text
+    assert "<svg" in text
+    assert "<script" not in text
+    for match in (*ended.data["matches"], *ended.data["inside"]):
+        assert f">{match['id']}</td>" in text
+    assert "<dt>barrier_threshold</dt><dd>0.5</dd>" in text
+    assert str(page) in run(*arguments, "--html", page).out
+    assert page.read_text() == text
+
+
+def test_a_page_that_cannot_be_written_is_an_error(run, path, tmp_path):
+    page = tmp_path / "absent" / "walk.html"
+    ended = run("tunnel", "--path", path, "--id", "r3", "--html", page, "--json")
+    assert ended.code == exits.REQUEST
+    assert ended.data["error"]["subject"] == str(page)
 
 
 def test_a_backup_restores_to_the_same_records(run, path, tmp_path):

@@ -160,6 +160,12 @@ def test_the_report_is_one_file_that_loads_nothing(ran: Ran):
     assert ran.page.stat().st_size < 1_000_000
 
 
+def test_the_report_shows_the_walk_of_a_query(ran: Ran):
+    text = ran.page.read_text()
+    assert "How tunnelling got there" in text
+    assert text.count("<title>train-") > beyond.R
+
+
 @pytest.fixture
 def chromium(
     require_tool: Callable[[str], str], tmp_path: Path
