@@ -65,7 +65,7 @@ class Case:
 def run(options: Options) -> Report:
     report = Report("contexts_depth", QUESTION)
     report.settings = {"top_k": DEPTH, "threads": threads()}
-    rows = options.pick(20_000, 1_000)
+    rows = options.pick(20_000, 2_500)
     with QuantumDatabase.connect(options.scratch / "qstore", build_threads=os.cpu_count()) as db:
         for task in tasks(options, 100, 300):
             data = replace(task.data, base=task.data.base[:rows], labels=task.data.labels[:rows])
@@ -125,6 +125,9 @@ def _independent(data: VectorSet) -> Case:
 def _measure(report: Report, db: QuantumDatabase, task: FarTask, case: Case) -> None:
     collection = f"{task.data.name}, {case.name}"
     _store(db, task.data, case, collection)
+    for warning in db.query(task.data.base[0], context="0", denoise=True, collection=collection).warnings:
+        report.skipped[collection] = warning
+        return
     kept = [q for q in task.evaluate.tolist() if (case.kinds == case.query_kinds[q]).sum() >= DEPTH]
     near: dict[str, list[float]] = {method: [] for method in METHODS}
     far: dict[str, list[float]] = {method: [] for method in METHODS}
