@@ -19,8 +19,11 @@ PROGRAMS = (
     "embedded_search",
     "filtered_search",
     "context_query",
+    "contexts_depth",
     "tunnel",
+    "tunnel_defaults",
     "ingest",
+    "objective",
     "claims",
 )
 QUICK_RESULTS = Path("out/benchmarks-quick")

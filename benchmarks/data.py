@@ -59,6 +59,25 @@ def fashion_mnist(options: Options, metric: Literal["l2", "cosine"], queries: in
     )
 
 
+def digits(queries: int) -> VectorSet:
+    """The 1,797 8x8 digits that come with scikit-learn, a random part of them held out as queries."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    order = np.random.default_rng(8).permutation(len(bunch.data))
+    images = bunch.data[order].astype(np.float32)
+    labels = bunch.target[order].astype(np.int64)
+    return VectorSet(
+        "digits",
+        "l2",
+        images[queries:],
+        images[:queries],
+        labels[queries:],
+        labels[:queries],
+        "scikit-learn's digits",
+    )
+
+
 def text_like(rows: int, queries: int) -> VectorSet:
     """Unit vectors of 384 dimensions that look like sentence embeddings.
 

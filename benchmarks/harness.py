@@ -163,9 +163,21 @@ def paired_bootstrap(difference: NDArray[np.float64], draws: int = 10_000) -> tu
     """The 95 % interval of the mean of paired differences (m,), by resampling pairs."""
     rng = np.random.default_rng(7)
     m = len(difference)
-    means = np.array([difference[rng.integers(0, m, m)].mean() for _ in range(draws)])
+    means = difference[rng.integers(0, m, (draws, m))].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
+
+
+def gain(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> list[float]:
+    """Mean of the differences of two figures, taken case by case, and its 95 % interval: [mean, low, high]."""
+    difference = ours - theirs
+    return [round_to(value) for value in (float(difference.mean()), *paired_bootstrap(difference))]
+
+
+def compared(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> str:
+    """The means of two figures and their difference case by case, for a person."""
+    mean, low, high = gain(ours, theirs)
+    return f"{ours.mean():.3f} / {theirs.mean():.3f}; {mean:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def round_to(value: float, digits: int = 4) -> float:

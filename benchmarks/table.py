@@ -24,6 +24,16 @@ CLAIMED: Mapping[str, tuple[str, str]] = {
         'In mock mode accuracy is random, 10-20 %, so mock is "for structure only"',
         "claims",
     ),
+    "C-06": (
+        (
+            'Tunnelling lets a search "escape local optima" and find "globally optimal configurations" that '
+            "grid and random search miss"
+        ),
+        "objective",
+    ),
+    "C-07": ('"Find similar models with tunnelling"', "tunnel"),
+    "C-08": ('"Market regime discovery via tunnelling"', "tunnel"),
+    "C-09": ('Tunnelling gives "faster convergence than grid/random search"', "objective"),
 }
 """What earlier systems claimed, and the program that answers."""
 
