@@ -158,8 +158,7 @@ class Reads:
         scale = check_choice("barrier_scale", options.barrier_scale, get_args(BarrierScale))
         barrier = options.barrier_threshold
         if barrier is not None:
-            low, high = (0.0, 1.0) if scale == "rank" else (-np.inf, np.inf)
-            barrier = check_number("barrier_threshold", barrier, low, high)
+            barrier = check_number("barrier_threshold", barrier, -np.inf, np.inf)
         strength = check_number("tunneling_strength", options.tunneling_strength, 0.0, 1.0)
         beyond_only = check_flag("beyond_only", options.beyond_only)
         candidates = check_count("candidates", options.candidates, MAX_CANDIDATES)

@@ -75,6 +75,7 @@ def tunnel(view: View, query: Vectors, selection: Selection, search: Tunnel) -> 
         else:
             field = by_candidates(well, search.geometry, engine)
         warnings += _shortfalls(well, eligible, search)
+    warnings += _extremes(well, eligible, search)
     ranked, chosen = _rank(field, well, search)
     return TunnelResult(
         ranked,
@@ -115,14 +116,22 @@ def _by_links(
     return field if reached >= min(search.k, eligible - well.inside) else None
 
 
+def _extremes(well: Well, eligible: int, search: Tunnel) -> list[str]:
+    """What a well that holds everything, or nothing, means."""
+    whole = well.inside == len(well.near) > 0 and well.fetched >= eligible
+    if whole or (eligible and well.wanted == eligible):
+        return ["every eligible record lies inside the well: nothing is beyond the barrier"]
+    if well.wanted == 0 and search.barrier.value is not None and search.barrier.value > 1.0:
+        return [f"barrier_threshold={search.barrier.value:g} is above 1: the well is empty, everything lies beyond"]
+    return []
+
+
 def _shortfalls(well: Well, eligible: int, search: Tunnel) -> list[str]:
     """What a search over the nearest candidates cannot tell."""
     found = len(well.near)
-    if found and well.inside == found and well.fetched < eligible:
+    if found and well.inside == found and well.fetched < eligible and well.wanted != eligible:
         given = f"all that {well.fetched} candidates gave: raise barrier_threshold to see beyond it"
         return [f"the well holds at least {well.inside} records, {given}"]
-    if found and well.inside == found:
-        return ["every eligible record lies inside the well: nothing is beyond the barrier"]
     if search.k > found - well.inside * search.beyond_only and well.fetched < eligible:
         return [
             f"top_k={search.k} reaches past the {well.fetched} nearest records, beyond which none is ranked"

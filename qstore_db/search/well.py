@@ -22,7 +22,8 @@ class Barrier:
     """Where the well of a query ends, already checked."""
 
     value: float | None
-    """None: the k nearest are the well. Else a rank exponent in [0, 1], a similarity or a distance."""
+    """None: the k nearest are the well. Else a similarity, a distance, or a rank exponent: 0 and less puts everything
+    inside, more than 1 nothing."""
     scale: BarrierScale
     k: int
 
@@ -30,9 +31,11 @@ class Barrier:
         """How many of the nearest the well holds, before ties; None where a distance decides."""
         if self.value is None:
             return min(self.k, eligible)
-        if self.scale == "rank":
-            return min(well_size(eligible, self.value), eligible) if eligible else 0
-        return None
+        if self.scale != "rank":
+            return None
+        if self.value > 1.0 or not eligible:
+            return 0
+        return min(well_size(eligible, max(self.value, 0.0)), eligible)
 
     def inside(self, near: Hits, wanted: int | None, geometry: Geometry) -> int:
         """How many of the nearest lie inside, ties at the edge included."""

@@ -233,7 +233,7 @@ def test_top_k_must_be_a_positive_integer(db: QuantumDatabase, top_k: Any) -> No
 @pytest.mark.parametrize(
     ("subject", "call"),
     [
-        ("barrier_threshold", lambda db: db.tunnel_search(GOOD, barrier_threshold=1.5)),
+        ("barrier_threshold", lambda db: db.tunnel_search(GOOD, barrier_threshold=float("nan"))),
         ("barrier_threshold", lambda db: db.tunnel_search(GOOD, barrier_threshold="x")),
         ("tunneling_strength", lambda db: db.tunnel_search(GOOD, tunneling_strength=-0.1)),
         ("tunneling_strength", lambda db: db.tunnel_search(GOOD, tunneling_strength=float("nan"))),

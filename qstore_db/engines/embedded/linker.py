@@ -20,6 +20,9 @@ LEAST_SHARE = 0.01
 """... and so does less than this share of all rows, since every pass goes over the whole graph."""
 MAX_EXACT_ROWS = 20_000
 """With more rows outside of graphs there are no links: finding all their neighbours exactly costs too much."""
+MAX_WIDTH = 200
+"""Where a graph has to be searched wider than this for ten neighbours, near and far hardly differ: links would cost
+more than the graph itself (200 s for 100,000 uniform vectors), and a walk over them would find nothing."""
 _BLOCK = 1_024
 
 
@@ -38,9 +41,10 @@ def is_due(snapshot: Snapshot, *, calm: bool) -> bool:
 
 
 def is_linkable(snapshot: Snapshot) -> bool:
-    """Whether graphs do most of the searching."""
+    """Whether graphs do most of the searching, and without much effort."""
+    graphs = [part.graph for part in snapshot.parts if part.graph is not None]
     without = sum(part.n for part in snapshot.parts if part.graph is None)
-    return any(part.graph is not None for part in snapshot.parts) and without <= MAX_EXACT_ROWS
+    return bool(graphs) and without <= MAX_EXACT_ROWS and max(g.width.ten for g in graphs) <= MAX_WIDTH
 
 
 def relink(snapshot: Snapshot, progress: Callable[[], None]) -> Links:

@@ -25,6 +25,20 @@ class TunnellingContract(Databases):
         assert not set(found.ids) & set(plain.ids)
         assert all(match.tunneled for match in found)
 
+    @pytest.mark.parametrize("barrier", [0.0, -2.0])
+    def test_no_barrier_puts_everything_inside_and_says_so(self, db: QuantumDatabase, barrier: float) -> None:
+        filled(db)
+        found = db.tunnel_search(np.ones(6), barrier_threshold=barrier)
+        assert (len(found), found.well_size, len(found.inside)) == (0, 300, 300)
+        assert "every eligible record lies inside the well" in found.warnings[0]
+
+    def test_a_barrier_above_one_leaves_the_well_empty_and_says_so(self, db: QuantumDatabase) -> None:
+        filled(db)
+        found = db.tunnel_search(np.ones(6), barrier_threshold=1.5, top_k=20)
+        assert (len(found), found.well_size, len(found.inside)) == (20, 0, 0)
+        assert "the well is empty" in found.warnings[0]
+        assert all(match.tunneled for match in found)
+
     def test_by_default_the_well_holds_the_top_k(self, db: QuantumDatabase) -> None:
         filled(db)
         found = db.tunnel_search(np.ones(6), top_k=7)
@@ -78,8 +92,8 @@ class TunnellingContract(Databases):
         ("parameter", "value"),
         [
             ("top_k", 0),
-            ("barrier_threshold", -0.1),
-            ("barrier_threshold", 1.1),
+            ("barrier_threshold", float("nan")),
+            ("barrier_threshold", float("inf")),
             ("barrier_threshold", "high"),
             ("tunneling_strength", 1.1),
             ("tunneling_strength", -0.1),
