@@ -147,7 +147,7 @@ class Links:
         place = np.cumsum(keep) - 1
         indptr = np.zeros(int(keep.sum()) + 1, np.int64)
         np.cumsum(np.bincount(source, minlength=len(self))[keep], out=indptr[1:])
-        affinities = self.weights[stays] * self.root[source] * self.root[target]
+        affinities = self.weights[stays] * (self.root[source] * self.root[target])
         links = Links._of(indptr, own[keep].astype(np.uint8), place[target].astype(np.int32), affinities)
         gone = (self.root > 0.0) & ~keep
         return replace(links, lost=self.lost + int(gone.sum()))
@@ -184,7 +184,7 @@ def _affinities(indptr: Nodes, indices: NDArray[np.int32], d2: Weights, reach: W
     scale = np.sqrt(np.maximum(reach, np.float32(floor)))
     out = np.empty(len(d2), np.float32)
     for source, edges in _blocks(indptr):
-        out[edges] = np.exp(-d2[edges] / scale[source] / scale[indices[edges]]) + np.float32(LEAST_WEIGHT)
+        out[edges] = np.exp(-d2[edges] / (scale[source] * scale[indices[edges]])) + np.float32(LEAST_WEIGHT)
     return out
 
 
