@@ -122,7 +122,9 @@ def _extremes(well: Well, eligible: int, search: Tunnel) -> list[str]:
     if whole or (eligible and well.wanted == eligible):
         return ["every eligible record lies inside the well: nothing is beyond the barrier"]
     if well.wanted == 0 and search.barrier.value is not None and search.barrier.value > 1.0:
-        return [f"barrier_threshold={search.barrier.value:g} is above 1: the well is empty, everything lies beyond"]
+        return [
+            f"barrier_threshold={search.barrier.value:g} is above 1: the well is empty, everything lies beyond"
+        ]
     return []
 
 

@@ -22,8 +22,8 @@ class Barrier:
     """Where the well of a query ends, already checked."""
 
     value: float | None
-    """None: the k nearest are the well. Else a similarity, a distance, or a rank exponent: 0 and less puts everything
-    inside, more than 1 nothing."""
+    """None: the k nearest are the well. Else a similarity, a distance, or a rank exponent: 0 and less puts
+    everything inside, more than 1 nothing."""
     scale: BarrierScale
     k: int
 
