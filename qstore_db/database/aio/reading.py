@@ -143,8 +143,9 @@ class AsyncReading(AsyncEdge):
         `result.well_size` of `result.eligible` records.
         barrier_threshold: b, usually in [0, 1]: the well holds the max(1, floor(n^(1-b))) nearest of n eligible
         records, ties inside. None: the `top_k` nearest. 0 and less puts everything inside, more than 1 nothing,
-        which the result states. barrier_scale "similarity" or "distance": b is the least similarity or largest distance
-        inside, in the metric's own unit.
+        which the result states.
+        barrier_scale: "similarity" or "distance" make b the least similarity or largest distance inside, in the
+        metric's own unit.
         tunneling_strength: s in [0, 1], score = -(1-s) d^2/d20^2 + s log p with p from a walk over the graph of
         nearest neighbours, and d20 the distance of the 20th; 0 is exact distance order. In a context,
         context_strength * log of its probability is added, and with a coherence_time the term of a record's age, as
