@@ -148,7 +148,12 @@ class Links:
         indptr = np.zeros(int(keep.sum()) + 1, np.int64)
         np.cumsum(np.bincount(source, minlength=len(self))[keep], out=indptr[1:])
         affinities = self.weights[stays] * (self.root[source] * self.root[target])
-        links = Links._of(indptr, own[keep].astype(np.uint8), place[target].astype(np.int32), affinities)
+        links = Links._of(
+            indptr,
+            own[keep].astype(np.uint8),
+            place[target].astype(np.int32),
+            affinities.astype(np.float32, copy=False),
+        )
         gone = (self.root > 0.0) & ~keep
         return replace(links, lost=self.lost + int(gone.sum()))
 
