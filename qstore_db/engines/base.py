@@ -173,6 +173,10 @@ class Hits(Protocol):
         """(m, d) float32 in search space: unit rows under cosine, as stored otherwise."""
         ...
 
+    def between(self, others: Hits) -> Vectors:
+        """(m, n) float32, raw distances of each to each of `others` (n,); for few of both."""
+        ...
+
     def records(self, *, vectors: bool = True) -> list[Record]:
         """The records as of this view. Without `vectors` theirs are empty, (0,), which costs less."""
         ...

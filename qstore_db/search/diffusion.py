@@ -56,12 +56,18 @@ class Graph:
 
     def multiply(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
         """S p, for p of shape (n,). A node without edges gets 0."""
-        starts = self.indptr[:-1]
+        passed = p.take(
+            self.indices, mode="clip"
+        )  # they are valid: checking each once more would cost a third
+        passed *= self.weights
+        starts, ends = self.indptr[:-1], self.indptr[1:]
         # reduceat takes half the time of bincount (60 against 110 us for 34,000 entries), but cannot sum an
         # empty row.
-        linked = starts < self.indptr[1:]
+        linked = starts < ends
+        if linked.all():
+            return np.add.reduceat(passed, starts) if len(self) else np.zeros(0)
         result = np.zeros(len(self))
-        result[linked] = np.add.reduceat(self.weights * p[self.indices], starts[linked])
+        result[linked] = np.add.reduceat(passed, starts[linked]) if len(passed) else 0.0
         return result
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qstore_db.engines.links import Edges, Links, Mask, Nodes
+from qstore_db.engines.links import Links, Mask, Nodes
 from qstore_db.search.diffusion import Graph
 
 Distances = Callable[[Nodes], NDArray[np.float64]]
@@ -55,46 +55,46 @@ def grow(
     seeds: distinct nodes, at least one. allowed: (>= len(links),) which nodes may be entered; None: all.
     """
     number = _numbers.over(len(links))
-    rounds = [seeds]
-    pieces: list[Edges] = []
-    count = len(seeds)
+    rounds, held = [seeds], []
+    room = size - len(seeds)
     try:
-        number[seeds] = np.arange(count)
+        number[seeds] = 0
         while len(rounds[-1]):
-            pieces.append(links.edges(rounds[-1]))
-            if count >= size:
+            held.append(links.edges_of(rounds[-1]))
+            if room <= 0:
                 break
-            fresh = _outside(pieces[-1], number, allowed)
-            reached = _strongest(*fresh, number, size - count, distances)
-            number[reached] = np.arange(count, count + len(reached))
+            reached = _next_round(held[-1][1], number, allowed, room, distances)
+            number[reached] = 0
             rounds.append(reached)
-            count += len(reached)
+            room -= len(reached)
         missing = also[number[also] < 0]
-        number[missing] = np.arange(count, count + len(missing))
         rounds.append(missing)
-        pieces.append(links.edges(missing))
+        held.append(links.edges_of(missing))
         nodes = np.concatenate(rounds)
-        return Region(nodes, _among(pieces, number, len(nodes)))
+        number[nodes] = np.arange(len(nodes))
+        counts, edges = (np.concatenate(some) for some in zip(*held, strict=True))
+        return Region(nodes, _among(counts, edges, number))
     finally:
         for reached in rounds:
             number[reached] = -1
         number[also] = -1
 
 
-def _outside(
-    edges: Edges, number: NDArray[np.int32], allowed: Mask | None
-) -> tuple[Nodes, NDArray[np.float32]]:
-    """The neighbours that may still be entered, as often as they are reached, with the weights."""
-    new = number[edges.nodes] < 0
-    if allowed is not None:
-        new &= allowed[edges.nodes]
-    return edges.nodes[new].astype(np.int64), edges.weights[new]
-
-
-def _strongest(
-    reached: Nodes, weights: NDArray[np.float32], number: NDArray[np.int32], room: int, distances: Distances
+def _next_round(
+    edges: NDArray[np.void],
+    number: NDArray[np.int32],
+    allowed: Mask | None,
+    room: int,
+    distances: Distances,
 ) -> Nodes:
-    """Each node reached, once; of more than `room` those that received most weight."""
+    """What the edges of the last round lead to and may be entered, each once; of more than `room` those that
+    receive most weight."""
+    target = edges["node"]
+    new = number[target] < 0
+    if allowed is not None:
+        new &= allowed[target]
+    at = np.flatnonzero(new)
+    reached = target[at].astype(np.int64)
     order = np.arange(len(reached), dtype=np.int32)
     number[reached] = order  # of several writes to one place the last one stands
     slot = number[reached]
@@ -103,7 +103,7 @@ def _strongest(
     nodes = reached[distinct]
     if len(nodes) <= room:
         return nodes
-    received = np.bincount(slot, weights, len(reached))[distinct]
+    received = np.bincount(slot, edges["weight"][at], len(reached))[distinct]
     least = np.partition(received, len(nodes) - room)[len(nodes) - room]
     more, tied = nodes[received > least], nodes[received == least]
     short = room - len(more)
@@ -112,14 +112,11 @@ def _strongest(
     return np.concatenate([more, tied])
 
 
-def _among(pieces: list[Edges], number: NDArray[np.int32], count: int) -> Graph:
-    """The edges that stay inside. Pieces hold the edges of all nodes, in the order of their numbers."""
-    held = np.concatenate([piece.counts for piece in pieces])
-    inner = number[np.concatenate([piece.nodes for piece in pieces])]
-    inside = inner >= 0
-    before = np.zeros(len(inside) + 1, np.int64)
-    np.cumsum(inside, out=before[1:])
-    ends = np.zeros(count + 1, np.int64)
-    np.cumsum(held, out=ends[1:])
-    weights = np.concatenate([piece.weights for piece in pieces])[inside]
-    return Graph(before[ends], inner[inside].astype(np.int64), weights.astype(np.float64))
+def _among(counts: Nodes, edges: NDArray[np.void], number: NDArray[np.int32]) -> Graph:
+    """Those of the edges that stay inside. counts: (m,) edges of each node, in the order of their numbers."""
+    inner = number[edges["node"]]
+    inside = np.flatnonzero(inner >= 0)
+    ends = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=ends[1:])
+    weights = edges["weight"][inside]
+    return Graph(np.searchsorted(inside, ends), inner[inside].astype(np.int64), weights.astype(np.float64))

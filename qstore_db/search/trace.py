@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qstore_db.engines.base import Floats
+from qstore_db.engines.links import Nodes, entries
 from qstore_db.search.diffusion import Graph
-
-Nodes = NDArray[np.int64]
 
 
 def carriers(graph: Graph, start: Floats, arrived: Floats, targets: Nodes) -> list[list[int]]:
@@ -34,23 +32,20 @@ def carriers(graph: Graph, start: Floats, arrived: Floats, targets: Nodes) -> li
 def _depths(graph: Graph, start: Floats, targets: Nodes) -> Nodes:
     """Edges from the nearest seed, of all nodes that are no farther than the farthest target; -1 elsewhere."""
     depth = np.where(start > 0.0, 0, -1)
-    level = 0
-    while True:
-        if (depth[targets] >= 0).all():
-            return depth
-        new = (depth < 0) & (graph.multiply((depth == level).astype(np.float64)) > 0.0)
-        if not new.any():
-            return depth
+    frontier, level = np.flatnonzero(depth == 0), 0
+    while len(frontier) and (depth[targets] < 0).any():
         level += 1
-        depth[new] = level
+        reached = graph.indices[entries(graph.indptr, frontier)[1]]
+        depth[reached[depth[reached] < 0]] = level
+        frontier = np.flatnonzero(depth == level)
+    return depth
 
 
 def _best_neighbours(graph: Graph, arrived: Floats, depth: Nodes, nodes: Nodes) -> Nodes:
     """Of each node (at least one edge from a seed) the neighbour, one edge nearer, that passes most on."""
-    starts, counts = graph.indptr[nodes], graph.indptr[nodes + 1] - graph.indptr[nodes]
+    counts, entry = entries(graph.indptr, nodes)
     before = np.cumsum(counts) - counts
     owner = np.repeat(np.arange(len(nodes)), counts)
-    entry = np.arange(len(owner)) + (starts - before)[owner]
     neighbour: Nodes = graph.indices[entry]
     passed = np.where(
         depth[neighbour] == depth[nodes][owner] - 1, graph.weights[entry] * arrived[neighbour], -1.0

@@ -244,13 +244,12 @@ def test_edges_lists_and_listed_tell_the_same_as_the_matrix() -> None:
     links = exact(points(9, 120))
     s = dense(links)
     nodes = np.array([5, 0, 119, 5])
-    edges = links.edges(nodes)
-    ends = np.cumsum(edges.counts)
-    for node, end, count in zip(nodes, ends, edges.counts, strict=True):
+    counts, edges = links.edges_of(nodes)
+    for node, end, count in zip(nodes, np.cumsum(counts), counts, strict=True):
         row = np.zeros(120)
-        row[edges.nodes[end - count : end]] = edges.weights[end - count : end]
+        row[edges["node"][end - count : end]] = edges["weight"][end - count : end]
         assert np.array_equal(row, s[node])
-    assert len(links.edges(np.empty(0, np.int64)).nodes) == 0
+    assert len(links.edges_of(np.empty(0, np.int64))[1]) == 0
     all_lists = links.lists()
     assert [set(row[row >= 0].tolist()) for row in all_lists.nodes] == lists(links)
     assert all_lists.counts().tolist() == links.own.tolist()

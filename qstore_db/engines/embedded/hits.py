@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from qstore_db.engines.base import Floats
-from qstore_db.engines.embedded.kernels import Positions, distances, exact_rows
+from qstore_db.engines.base import Floats, Hits
+from qstore_db.engines.embedded.kernels import Positions, crosswise, distances, exact_rows
 from qstore_db.records import Record, Vectors
 
 if TYPE_CHECKING:
@@ -84,6 +84,9 @@ class SnapshotHits:
 
     def vectors(self) -> Vectors:
         return self._snapshot.vectors(self._places)
+
+    def between(self, others: Hits) -> Vectors:
+        return crosswise(self.vectors(), others.vectors(), self._snapshot.spec.metric)
 
     def records(self, *, vectors: bool = True) -> list[Record]:
         return self._snapshot.records(self._places, vectors=vectors)

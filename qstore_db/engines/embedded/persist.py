@@ -159,7 +159,7 @@ class IndexFiles:
             return None
         try:
             values, arrays = files.read_arrays(files.check(self.directory, manifest.links))
-            links = Links(**{name: arrays[name] for name in _LINK_ARRAYS}, lost=values["lost"])
+            links = Links.of(**{name: arrays[name] for name in _LINK_ARRAYS}, lost=values["lost"])
             return SavedLinks(links, arrays["rows"], manifest.links.name)
         except (KeyError, ValueError, TypeError, OSError) as error:
             name = manifest.links.name
