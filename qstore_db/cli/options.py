@@ -55,6 +55,14 @@ Soft: TypeAlias = Annotated[
     bool,
     typer.Option("--soft", help="Keep records outside the context, at a low weight.", show_default=False),
 ]
+Denoise: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--denoise",
+        help="Smooth noisy context weights over near records; does harm where contexts do not follow vectors.",
+        show_default=False,
+    ),
+]
 Filter: TypeAlias = Annotated[
     str | None,
     typer.Option("--filter", metavar="JSON", help='Metadata filter: \'{"year": {"$gte": 2020}}\'.'),

@@ -33,6 +33,7 @@ def query(
     context: options.Context = None,
     context_strength: options.ContextStrength = 0.5,
     soft: options.Soft = False,
+    denoise: options.Denoise = False,
     coherence_time: options.CoherenceTime = None,
     filter: options.Filter = None,
     explain: options.Explain = False,
@@ -51,6 +52,7 @@ def query(
             context=asked,
             filter=where,
             soft=soft,
+            denoise=denoise,
             context_strength=context_strength,
             coherence_time=coherence_time,
             collection=collection,
@@ -100,7 +102,45 @@ def tunnel(
         Literal["rank", "similarity", "distance"],
         typer.Option("--barrier-scale", help="The unit of --barrier-threshold."),
     ] = "rank",
-    candidates: Annotated[int, typer.Option("--candidates", help="How many nearest form the graph.")] = 2000,
+    engine: Annotated[
+        Literal["diffusion", "walk"],
+        typer.Option("--engine", help="How probability spreads: as a fluid, or as a quantum walk."),
+    ] = "diffusion",
+    candidates: Annotated[
+        int, typer.Option("--candidates", metavar="N", help="How many records the walk may reach.")
+    ] = 2000,
+    walk_through: Annotated[
+        bool,
+        typer.Option(
+            "--walk-through",
+            help="Walk over records that context and filter leave out; they are no results.",
+            show_default=False,
+        ),
+    ] = False,
+    diversity: Annotated[
+        float,
+        typer.Option(
+            "--diversity", metavar="D", help="From 0 to 1: how much unlikeness counts against the score."
+        ),
+    ] = 0.0,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            "--objective",
+            metavar="FIELD",
+            help="The best of each basin of this number in the metadata, in place of the walk.",
+            show_default=False,
+        ),
+    ] = None,
+    min_prominence: Annotated[
+        float | None,
+        typer.Option(
+            "--min-prominence",
+            metavar="P",
+            help="With --objective: how far a basin's best has to stand out.",
+            show_default=False,
+        ),
+    ] = None,
     with_inside: Annotated[
         bool,
         typer.Option(
@@ -110,6 +150,7 @@ def tunnel(
     context: options.Context = None,
     context_strength: options.ContextStrength = 0.5,
     soft: options.Soft = False,
+    denoise: options.Denoise = False,
     coherence_time: options.CoherenceTime = None,
     filter: options.Filter = None,
     explain: options.Explain = False,
@@ -135,13 +176,19 @@ def tunnel(
             tunneling_strength=tunneling_strength,
             top_k=top_k,
             barrier_scale=barrier_scale,
+            engine=engine,
             beyond_only=not with_inside,
             candidates=candidates,
             context=asked,
             context_strength=context_strength,
-            coherence_time=coherence_time,
             soft=soft,
+            denoise=denoise,
+            coherence_time=coherence_time,
             filter=where,
+            walk_through=walk_through,
+            diversity=diversity,
+            objective=objective,
+            min_prominence=min_prominence,
             include_vectors=html is not None,
             collection=collection,
         )
@@ -155,11 +202,17 @@ def tunnel(
                 "barrier_threshold": barrier_threshold,
                 "barrier_scale": barrier_scale,
                 "tunneling_strength": tunneling_strength,
+                "engine": engine,
                 "candidates": candidates,
                 "context": context,
                 "context_strength": None if context is None else context_strength,
+                "denoise": denoise or None,
                 "coherence_time": coherence_time,
                 "filter": filter,
+                "walk_through": walk_through or None,
+                "diversity": diversity or None,
+                "objective": objective,
+                "min_prominence": min_prominence,
             }
             write_tunnel_page(html, result, beyond, inside, parameters)
     data = {
@@ -174,10 +227,12 @@ def tunnel(
     if html is not None:
         data["html"] = str(html)
 
+    title = "Ranked by the walk" if with_inside else "Beyond the barrier"
+    if objective is not None:
+        title = f"The best {objective} of each basin"
+
     def draw(console: Console) -> None:
-        draw_matches(
-            console, beyond, explain, title="Ranked by the walk" if with_inside else "Beyond the barrier"
-        )
+        draw_matches(console, beyond, explain, title=title)
         shown = inside[:top_k]
         more = f", the {len(shown)} nearest" if len(inside) > len(shown) else ""
         draw_matches(console, shown, explain, title=f"Inside the well: {result.well_size} records{more}")
@@ -207,6 +262,8 @@ def describe(match: Match, explain: bool) -> dict[str, Any]:
     if explain:
         explanation = match.explain()
         data["explain"] = {"terms": dict(explanation.terms), "scale": dict(explanation.scale)}
+        if explanation.path:
+            data["explain"]["path"] = list(explanation.path)
     return data
 
 

@@ -32,8 +32,8 @@ def backup(engine: EmbeddedEngine, destination: Path) -> Path:
         with engine.paused_upkeep():
             sequence = engine.sequence
             engine.copy_records(partial / RECORDS_FOLDER)
-            for collection in engine.live_collections():
-                index = engine.index_files(collection)
+            for collection in engine.roster.live():
+                index = engine.roster.index_files(collection.cid)
                 if index.directory.is_dir():
                     _copy_files(index.directory, partial / INDEX_FOLDER / index.directory.name)
         marks: list[list[Any]] = []

@@ -140,6 +140,47 @@ def test_tunnel_equals_the_call(run, path):
         assert (ended["well_size"], ended["eligible"]) == (result.well_size, result.eligible)
 
 
+@pytest.mark.parametrize(
+    ("given", "keywords"),
+    [
+        (["--engine", "walk"], {"engine": "walk"}),
+        (["--diversity", 0.8], {"diversity": 0.8}),
+        (["--candidates", 20], {"candidates": 20}),
+        (
+            ["--filter", '{"tag": "even"}', "--walk-through"],
+            {"filter": {"tag": "even"}, "walk_through": True},
+        ),
+        (["--context", "it", "--denoise"], {"context": "it", "denoise": True}),
+        (["--objective", "year", "--min-prominence", 2], {"objective": "year", "min_prominence": 2.0}),
+    ],
+)
+def test_every_option_of_tunnel_reaches_the_call(run, path, given, keywords):
+    ended = run("tunnel", "--path", path, "--vector", VECTOR, "--top-k", 5, *given, "--json").data
+    with QuantumDatabase.connect(path) as database:
+        result = database.tunnel_search(json.loads(VECTOR), top_k=5, **keywords)
+        plain = database.tunnel_search(json.loads(VECTOR), top_k=5)
+    found = [(match["id"], match["score"]) for match in ended["matches"]]
+    assert found == list(zip(result.ids, result.scores.tolist(), strict=True))
+    assert ended["warnings"] == list(result.warnings)
+    assert (found, ended["warnings"]) != (list(zip(plain.ids, plain.scores.tolist(), strict=True)), [])
+
+
+def test_explain_names_the_records_that_carried_the_probability(run, path):
+    arguments = ("tunnel", "--path", path, "--vector", VECTOR, "--explain", "--json")
+    found = run(*arguments).data["matches"]
+    with QuantumDatabase.connect(path) as database:
+        result = database.tunnel_search(json.loads(VECTOR))
+        assert [m["explain"].get("path", []) for m in found] == [list(m.explain().path) for m in result]
+    assert any("path" in match["explain"] for match in found)
+
+
+def test_the_best_of_each_basin_is_titled_as_such(run, path):
+    assert (
+        "The best year of each basin"
+        in run("tunnel", "--path", path, "--id", "r3", "--objective", "year").out
+    )
+
+
 def test_tunnel_as_text_shows_the_well_beside_what_lies_beyond(run, path):
     out = run("tunnel", "--path", path, "--id", "r3").out
     assert "Beyond the barrier" in out

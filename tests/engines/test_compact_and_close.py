@@ -129,7 +129,7 @@ def test_a_check_finds_a_damaged_index_file_and_takes_no_record_for_damaged(db: 
     db.write("c", [Put(f"{i}", row) for i, row in enumerate(rows(20))]).result()
     db.collection("c").seal(1)
     db.snapshot()
-    (path,) = db.index_files(db.collection("c")).directory.iterdir()
+    (path,) = db.roster.index_files(db.collection("c").cid).directory.iterdir()
     path.write_bytes(path.read_bytes()[:-1])
     report = db.verify()
     assert report.problems == ()

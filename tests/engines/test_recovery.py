@@ -67,7 +67,7 @@ def crashed(db: EmbeddedEngine, to: Path) -> Path:
 
 
 def index_files(db: EmbeddedEngine) -> list[Path]:
-    return sorted(db.index_files(db.collection("c")).directory.iterdir())
+    return sorted(db.roster.index_files(db.collection("c").cid).directory.iterdir())
 
 
 def test_after_a_clean_close_everything_is_as_before_and_nothing_is_read_again(

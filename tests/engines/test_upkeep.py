@@ -12,6 +12,7 @@ import pytest
 from qstore_db.engines.base import CollectionSpec, Delete, Put, Selection
 from qstore_db.engines.embedded import chores, columns, layout
 from qstore_db.engines.embedded.engine import EmbeddedEngine
+from qstore_db.engines.embedded.roster import Roster
 from qstore_db.errors import CollectionNotFoundError, UnavailableError
 from qstore_db.records import Metric, parse_filter
 
@@ -84,21 +85,21 @@ def test_metadata_and_vector_are_of_one_version_while_rows_are_replaced_and_purg
 
 
 def test_a_rename_never_hides_the_collection_from_upkeep(db: EmbeddedEngine) -> None:
-    before = db._collections
+    before = db.roster._collections
     db.rename_collection("c", "d")
     assert list(before) == ["c"]  # replaced as a whole: the purge must not overlook its readers for a moment
     db.rename_collection("d", "d")
-    assert [c.spec.name for c in db.live_collections()] == ["d"]
+    assert [c.spec.name for c in db.roster.live()] == ["d"]
 
 
 def test_the_purge_waits_for_readers_of_a_collection_made_meanwhile(
     db: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     views: list[Any] = []
-    horizons = EmbeddedEngine.horizons
+    horizons = Roster.horizons
 
-    def late(self: EmbeddedEngine) -> dict[int, int]:
-        found = horizons(self)
+    def late(self: Roster, sequence: int) -> dict[int, int]:
+        found = horizons(self, sequence)
         if not views:
             db.create_collection(CollectionSpec("late", 3, Metric.L2))
             db.write("late", [Put("a", ONE, metadata={"v": 1})]).result()
@@ -106,7 +107,7 @@ def test_the_purge_waits_for_readers_of_a_collection_made_meanwhile(
             db.write("late", [Put("a", ONE, metadata={"v": 2})]).result()
         return found
 
-    monkeypatch.setattr(EmbeddedEngine, "horizons", late)
+    monkeypatch.setattr(Roster, "horizons", late)
     db._chores.purge()
     assert [record.metadata["v"] for record in views[0].scroll(ALL, 5, 0)[0]] == [1]
 
@@ -172,13 +173,13 @@ def test_a_dropped_collection_gives_its_space_back(db: EmbeddedEngine) -> None:
     db.write("c", [Put("3", ONE), Delete("4")]).result()
     db.collection("c").seal(1)
     db.snapshot()
-    folder = db.index_files(db.collection("c")).directory
+    folder = db.roster.index_files(db.collection("c").cid).directory
     assert folder.is_dir()
     db.drop_collection("c")
     db._chores.erase_dropped()
     assert (stored(db, layout.IDS), stored(db, layout.ROWS), stored(db, layout.VECTORS)) == (1, 1, 1)
     assert not folder.exists()
-    assert db.dropped() == []
+    assert db.roster.dropped() == []
     assert db.verify().ok
 
 

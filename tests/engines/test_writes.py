@@ -99,7 +99,7 @@ def test_a_write_to_a_collection_dropped_meanwhile_fails_alone(db: EmbeddedEngin
     ]
     dropping = threading.Thread(target=db.drop_collection, args=("gone",))
     dropping.start()
-    while not db._leaving:
+    while not db.roster._leaving:
         threading.Event().wait(0.001)
     held.let_go()
     dropping.join(60.0)

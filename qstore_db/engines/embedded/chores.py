@@ -54,7 +54,7 @@ class Chores:
         self._read = self.purged
         self._saved = {
             collection.cid: (0.0, engine.recoveries[collection.spec.name].from_sequence)
-            for collection in engine.live_collections()
+            for collection in engine.roster.live()
         }
 
     def all(self) -> Sequence[Callable[[], object]]:
@@ -67,7 +67,7 @@ class Chores:
     def expire(self) -> None:
         """Delete records whose time is over."""
         now = self._clock()
-        for collection in self._engine.live_collections():
+        for collection in self._engine.roster.live():
             snapshot = collection.current
             rows: list[tuple[int, str]] = []
             for part in snapshot.parts:
@@ -84,7 +84,7 @@ class Chores:
     def purge(self, *, everything: bool = False) -> None:
         """Forget superseded rows that no held snapshot can still read."""
         upto = self._engine.sequence  # before the horizons: what is written from now on may have none
-        horizons = self._engine.horizons()
+        horizons = self._engine.roster.horizons(upto)
         while True:
             drops: list[tuple[int, int]] = []
             read = self._read
@@ -109,8 +109,8 @@ class Chores:
     def trim(self) -> None:
         """Cut the oplog where neither an index, nor the purge, nor its retention needs it."""
         needed = [self._read]  # nothing up to it is left to be purged
-        for collection in self._engine.live_collections():
-            manifests = self._engine.index_files(collection).manifests()
+        for collection in self._engine.roster.live():
+            manifests = self._engine.roster.index_files(collection.cid).manifests()
             if manifests:
                 needed.append(manifests[-1].sequence)
         limit, young, first, last = min(needed), self._clock() - RETAIN_SECONDS, 0, 0
@@ -123,7 +123,7 @@ class Chores:
 
     def erase_dropped(self) -> None:
         """Give back the space of dropped collections, a bounded step at a time."""
-        for cid in self._engine.dropped():
+        for cid in self._engine.roster.dropped():
             left: list[bool] = []
 
             def erase(transaction: lmdb.Transaction[bytes], cid: int = cid, left: list[bool] = left) -> None:
@@ -131,14 +131,14 @@ class Chores:
 
             self._run(_Upkeep(erase))
             if not left[0]:
-                self._engine.forget_dropped(cid)
+                self._engine.roster.forget(cid)
 
     def index_quiet(self) -> None:
         """Give a quiet collection's tail its graph, so that single queries stay fast after a bulk load, and
         wake the builder where there is something to build."""
         from qstore_db.engines.embedded.engine import SEAL_ROWS
 
-        for collection in self._engine.live_collections():
+        for collection in self._engine.roster.live():
             quiet = time.monotonic() - collection.last_write > QUIET_SECONDS
             if quiet and collection.spec.index != "flat":
                 covered = sum(p.n for p in collection.current.parts if p.graph is not None)
@@ -148,7 +148,7 @@ class Chores:
                 self._builder.wake()
 
     def save_due(self) -> None:
-        for collection in self._engine.live_collections():
+        for collection in self._engine.roster.live():
             at, sequence = self._saved.get(collection.cid, (0.0, 0))
             parts = collection.current.parts
             unsaved = sum(p.source.matrix.nbytes for p in parts if self._is_unsaved(p.source))
@@ -163,7 +163,7 @@ class Chores:
 
     def save_all(self) -> None:
         """At a clean stop: save what changed since the last time."""
-        for collection in self._engine.live_collections():
+        for collection in self._engine.roster.live():
             parts = collection.current.parts
             behind = self.indexed(collection) < collection.current.sequence
             # A graph is newer than the last save without any write in between.
@@ -179,7 +179,7 @@ class Chores:
         snapshot = collection.current
         parts = [part for part in snapshot.parts if isinstance(part.source, Segment)]
         links = collection.links_to_save(snapshot)
-        collection.saved_links = self._engine.index_files(collection).save(parts, sequence, links)
+        collection.saved_links = self._engine.roster.index_files(collection.cid).save(parts, sequence, links)
         self._saved[collection.cid] = (time.monotonic(), sequence)
 
     def _drop(self, transaction: lmdb.Transaction[bytes], rows: Sequence[tuple[int, int]], upto: int) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import lmdb
 
-from qstore_db.catalog.base import ABSENT, CatalogDelete, CatalogPut
 from qstore_db.catalog.environment import Environment
 from qstore_db.catalog.lmdb import LmdbCatalog
 from qstore_db.engines.base import Capabilities, CollectionSpec, IndexKind, StorageKind, Write
@@ -22,31 +20,18 @@ from qstore_db.engines.embedded.builder import MAX_UNBUILT, Builder, unbuilt_seg
 from qstore_db.engines.embedded.chores import Chores
 from qstore_db.engines.embedded.collection import Change, Collection
 from qstore_db.engines.embedded.format import check_format, check_records
-from qstore_db.engines.embedded.groups import GROUP_PREFIX, group_data, group_of
 from qstore_db.engines.embedded.janitor import Janitor
-from qstore_db.engines.embedded.layout import COLLECTION_PREFIX, INDEX_FOLDER, RECORDS_FOLDER
+from qstore_db.engines.embedded.layout import INDEX_FOLDER, RECORDS_FOLDER
 from qstore_db.engines.embedded.ownership import DirectoryLock
-from qstore_db.engines.embedded.persist import IndexFiles
-from qstore_db.engines.embedded.recovery import Recovery, recover
 from qstore_db.engines.embedded.requests import Group, WriteBatch
+from qstore_db.engines.embedded.roster import Roster
 from qstore_db.engines.embedded.soundness import Soundness
-from qstore_db.engines.embedded.specs import spec_data, spec_of
 from qstore_db.engines.embedded.statistics import EngineStatistics, describe, disk_bytes
 from qstore_db.engines.embedded.store import Store
 from qstore_db.engines.embedded.verify import Report
 from qstore_db.engines.embedded.view import Snapshot
 from qstore_db.engines.embedded.writer import Ticket, Writer
-from qstore_db.errors import (
-    CollectionExistsError,
-    CollectionNotFoundError,
-    GroupExistsError,
-    GroupNotFoundError,
-    QStoreError,
-    RecordNotFoundError,
-    UnavailableError,
-    VersionConflictError,
-    WaitTimeoutError,
-)
+from qstore_db.errors import QStoreError, UnavailableError, WaitTimeoutError
 from qstore_db.records import Group as RecordGroup
 from qstore_db.records import Record
 
@@ -55,7 +40,6 @@ SEAL_ROWS = 2_048
 _QUEUE_PATIENCE = 30.0
 _LONGEST_DELAY = 1.0
 """Seconds that a group commit is held back at most, so that writes go on even where no graph gets built."""
-_DROPPED_PREFIX = "dropped/"
 
 
 class EmbeddedEngine:
@@ -100,16 +84,11 @@ class EmbeddedEngine:
             check_format(directory, self._store)
             self._sequence = self._store.check_sequence()
             self._group = Group(self._sequence)
-            self._collections: dict[str, Collection] = {}
-            self._leaving: dict[int, Collection.Readers] = {}
-            self._changing = threading.Lock()
-            self.recoveries: dict[str, Recovery] = {}
-            self._load_collections()
+            self.roster = Roster(self._store, self.catalog, directory / INDEX_FOLDER)
+            self.recoveries = self.roster.load(self._sequence)
             self._writer = Writer(self._environment, self, self._backlog_delay)
             undo.callback(self._writer.close)
-            self._builder = Builder(
-                self.live_collections, build_threads or max(1, (os.cpu_count() or 1) // 2)
-            )
+            self._builder = Builder(self.roster.live, build_threads or max(1, (os.cpu_count() or 1) // 2))
             undo.callback(self._builder.close)
             self._chores = Chores(self, self._store, self._writer, self._builder, clock)
             self._janitor = Janitor(self._chores.all())
@@ -119,124 +98,50 @@ class EmbeddedEngine:
             undo.pop_all()
         self._builder.wake()
 
-    # Collections
+    # Collections and groups
 
     def create_collection(self, spec: CollectionSpec) -> None:
         self._environment.check()
-        with self._changing:
-            if spec.name in self._collections:
-                raise CollectionExistsError(f"collection {spec.name!r} already exists", subject=spec.name)
-            cid = self.catalog.sequence("collection")
-            self.catalog.put(COLLECTION_PREFIX + spec.name, spec_data(cid, spec), if_version=ABSENT)
-            self._collections[spec.name] = Collection(self._store, cid, spec, self._sequence)
+        self.roster.create(spec, self._sequence)
 
     def rename_collection(self, old: str, new: str) -> None:
-        with self._changing:
-            collection = self.collection(old)
-            spec = replace(collection.spec, name=new)
-            try:
-                self.catalog.apply(
-                    [
-                        CatalogDelete(COLLECTION_PREFIX + old),
-                        CatalogPut(
-                            COLLECTION_PREFIX + new, spec_data(collection.cid, spec), if_version=ABSENT
-                        ),
-                    ]
-                )
-            except VersionConflictError:
-                raise CollectionExistsError(f"collection {new!r} already exists", subject=new) from None
-            collection.respecify(spec)
-            # In one step: whoever goes through the collections meanwhile must meet this one.
-            self._collections = {spec.name if c is collection else n: c for n, c in self._collections.items()}
+        self._environment.check()
+        self.roster.rename(old, new)
 
     def drop_collection(self, name: str) -> None:
         """The collection is gone at once; its space is given back in the background, also across a restart,
         once the views and results that were taken before are gone too."""
-        with self._changing:
-            collection = self.collection(name)
-            collection.dropped = True  # first, so that no write follows into what is being erased
-            self._leaving[collection.cid] = collection.readers
-            try:
-                self.catalog.apply(
-                    [
-                        CatalogDelete(COLLECTION_PREFIX + name),
-                        *(CatalogDelete(GROUP_PREFIX + group.name) for group in collection.groups.all()),
-                        CatalogPut(f"{_DROPPED_PREFIX}{collection.cid}", collection.cid),
-                    ]
-                )
-            except BaseException:
-                collection.dropped = False
-                del self._leaving[collection.cid]
-                raise
-            del self._collections[name]
+        self._environment.check()
+        self.roster.drop(name)
 
     def reindex(self, name: str, *, index: IndexKind, storage: StorageKind) -> None:
         """Change how a collection is searched; the work runs in the background and queries go on."""
-        with self._changing:
-            collection = self.collection(name)
-            spec = replace(collection.spec, index=index, storage=storage)
-            self.catalog.put(COLLECTION_PREFIX + name, spec_data(collection.cid, spec))
-            collection.respecify(spec)
+        self._environment.check()
+        self.roster.respecify(name, index=index, storage=storage)
         self._builder.wake()
 
     def collections(self) -> list[CollectionSpec]:
         self._environment.check()
-        return [self._collections[name].spec for name in sorted(self._collections)]
+        return [collection.spec for collection in self.roster.live()]
 
     def has_collection(self, name: str) -> bool:
-        return name in self._collections
+        return name in self.roster
 
     def collection(self, name: str) -> Collection:
         self._environment.check()
-        try:
-            return self._collections[name]
-        except KeyError:
-            known = ", ".join(repr(n) for n in sorted(self._collections)) or "none yet"
-            raise CollectionNotFoundError(
-                f"collection {name!r} does not exist (there are: {known}); create it with create_collection",
-                subject=name,
-            ) from None
-
-    # Groups
+        return self.roster[name]
 
     def create_group(self, group: RecordGroup) -> None:
-        with self._changing:
-            collection = self.collection(group.collection)
-            found = self.fetch(group.collection, group.ids, self._clock())
-            for id, record in zip(group.ids, found, strict=True):
-                if record is None:
-                    raise RecordNotFoundError(
-                        f"record {id!r} is not in collection {group.collection!r}, so it cannot join group "
-                        f"{group.name!r}",
-                        subject=id,
-                    )
-            try:
-                self.catalog.put(
-                    GROUP_PREFIX + group.name, group_data(collection.cid, group), if_version=ABSENT
-                )
-            except VersionConflictError:
-                raise GroupExistsError(f"group {group.name!r} already exists", subject=group.name) from None
-            collection.groups.add(group)
+        self._environment.check()
+        self.roster.create_group(group, self._clock())
 
     def groups(self) -> list[RecordGroup]:
         self._environment.check()
-        with self._changing:
-            found = [
-                replace(group, collection=collection.spec.name)
-                for collection in self._collections.values()
-                for group in collection.groups.all()
-            ]
-        return sorted(found, key=lambda group: group.name)
+        return self.roster.groups()
 
     def drop_group(self, name: str) -> None:
         self._environment.check()
-        with self._changing:
-            for collection in self._collections.values():
-                if name in collection.groups:
-                    self.catalog.delete(GROUP_PREFIX + name)
-                    collection.groups.remove(name)
-                    return
-        raise GroupNotFoundError(f"group {name!r} does not exist", subject=name)
+        self.roster.drop_group(name)
 
     # Records
 
@@ -260,7 +165,7 @@ class EmbeddedEngine:
         Raises WaitTimeoutError, UnavailableError if building failed, ClosedError if the engine is closed meanwhile.
         """
         self._environment.check()
-        for collection in list(self._collections.values()):
+        for collection in self.roster.live():
             if collection.spec.index != "flat":
                 collection.seal(SEAL_ROWS)
         if not self._builder.wait(timeout):
@@ -278,7 +183,7 @@ class EmbeddedEngine:
         self._environment.check()
         with self._janitor.paused():
             sequence = self._sequence
-            for collection in self.live_collections():
+            for collection in self.roster.live():
                 self._chores.save_index(collection)
         return sequence
 
@@ -298,31 +203,6 @@ class EmbeddedEngine:
         """A consistent compacted copy of the system of record into an empty folder."""
         self._environment.copy(destination)
 
-    def index_files(self, collection: Collection) -> IndexFiles:
-        return IndexFiles(self.directory / INDEX_FOLDER, self.catalog, collection.cid)
-
-    def live_collections(self) -> list[Collection]:
-        return list(self._collections.values())
-
-    def dropped(self) -> list[int]:
-        """Collections whose space can be given back: nobody reads them any more."""
-        cids = [entry.value for entry in self.catalog.scan(_DROPPED_PREFIX)]
-        return [cid for cid in cids if not self._leaving.get(cid)]
-
-    def horizons(self) -> dict[int, int]:
-        """By collection, the lowest op sequence that somebody may still read."""
-        live = {collection.cid: collection.oldest_held() for collection in self.live_collections()}
-        leaving = {
-            cid: min((reader.sequence for reader in readers), default=self._sequence)
-            for cid, readers in list(self._leaving.items())
-        }
-        return leaving | live
-
-    def forget_dropped(self, cid: int) -> None:
-        IndexFiles(self.directory / INDEX_FOLDER, self.catalog, cid).forget()
-        self.catalog.delete(f"{_DROPPED_PREFIX}{cid}")
-        self._leaving.pop(cid, None)
-
     @property
     def sequence(self) -> int:
         """The last op that is committed and visible."""
@@ -331,7 +211,7 @@ class EmbeddedEngine:
     def verify(self) -> Report:
         """Check every record, entry and index file against its checksum; writes go on meanwhile."""
         with self._janitor.paused():
-            indexes = [self.index_files(collection) for collection in self.live_collections()]
+            indexes = [self.roster.index_files(collection.cid) for collection in self.roster.live()]
             return self._soundness.check(indexes)
 
     def statistics(self) -> dict[str, Any]:
@@ -348,10 +228,7 @@ class EmbeddedEngine:
                 builder_fault=self._builder.fault,
                 janitor_fault=self._janitor.fault,
                 verification=self._soundness.verdict,
-                collections={
-                    name: describe(c, self._chores.indexed(c))
-                    for name, c in sorted(self._collections.items())
-                },
+                collections={c.spec.name: describe(c, self._chores.indexed(c)) for c in self.roster.live()},
             )
         )
 
@@ -406,21 +283,7 @@ class EmbeddedEngine:
 
     def _backlog_delay(self) -> float:
         backlog = max(
-            (unbuilt_segments(c.current.parts, c.spec) for c in self.live_collections()),
+            (unbuilt_segments(c.current.parts, c.spec) for c in self.roster.live()),
             default=0,
         )
         return min(0.05 * max(backlog - MAX_UNBUILT, 0), _LONGEST_DELAY)
-
-    def _load_collections(self) -> None:
-        for entry in self.catalog.scan(COLLECTION_PREFIX):
-            spec = spec_of(entry.key.removeprefix(COLLECTION_PREFIX), entry.value)
-            collection = Collection(self._store, entry.value["cid"], spec, self._sequence)
-            self.recoveries[spec.name] = recover(
-                self._store, collection, self.index_files(collection), self._sequence
-            )
-            self._collections[spec.name] = collection
-        owners = {collection.cid: collection for collection in self._collections.values()}
-        names = {cid: collection.spec.name for cid, collection in owners.items()}
-        for entry in self.catalog.scan(GROUP_PREFIX):
-            cid, group = group_of(entry.key.removeprefix(GROUP_PREFIX), entry.value, names)
-            owners[cid].groups.add(group)
