@@ -95,11 +95,12 @@ class Links:
         edges["node"], edges["weight"] = indices, weights
         return cls(indptr, own, edges, root, lost)
 
-    def edges_of(self, nodes: Nodes) -> tuple[Nodes, NDArray[np.void]]:
-        """How many edges each of some nodes (m,) has, and all of them, node after node."""
+    def edges_of(self, nodes: Nodes) -> tuple[Nodes, Nodes, Weights]:
+        """How many edges each of some nodes (m,) has; the neighbours and the weights of all, node after node."""
         counts, place = entries(self.indptr, nodes)
         # As whole numbers: numpy gathers records ten times slower.
-        return counts, self.edges.view(np.int64)[place].view(EDGE)
+        found = self.edges.view(np.int64).take(place).view(EDGE)
+        return counts, found["node"].astype(np.int64), found["weight"]
 
     @classmethod
     def joining(cls, lists: Lists) -> Links:

@@ -100,8 +100,8 @@ def _graph(view: View, hits: Hits, geometry: Geometry) -> tuple[Nodes, Nodes]:
         return graph.indptr, graph.indices
     number = np.full(len(view.links), -1)
     number[hits.places] = np.arange(len(hits))
-    counts, edges = view.links.edges_of(hits.places)
-    inner = number[edges["node"]]
+    counts, neighbours, _ = view.links.edges_of(hits.places)
+    inner = number[neighbours]
     owner = np.repeat(np.arange(len(hits)), counts)
     indptr = np.zeros(len(hits) + 1, np.int64)
     np.cumsum(np.bincount(owner[inner >= 0], minlength=len(hits)), out=indptr[1:])

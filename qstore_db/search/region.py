@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qstore_db.engines.links import Links, Mask, Nodes
+from qstore_db.engines.links import Links, Mask, Nodes, Weights
 from qstore_db.search.diffusion import Graph
 
 Distances = Callable[[Nodes], NDArray[np.float64]]
@@ -55,7 +55,7 @@ def grow(
     seeds: distinct nodes, at least one. allowed: (>= len(links),) which nodes may be entered; None: all.
     """
     number = _numbers.over(len(links))
-    rounds, held = [seeds], []
+    rounds, held = [seeds], list[tuple[Nodes, Nodes, Weights]]()
     room = size - len(seeds)
     try:
         number[seeds] = 0
@@ -63,7 +63,7 @@ def grow(
             held.append(links.edges_of(rounds[-1]))
             if room <= 0:
                 break
-            reached = _next_round(held[-1][1], number, allowed, room, distances)
+            reached = _next_round(*held[-1][1:], number, allowed, room, distances)
             number[reached] = 0
             rounds.append(reached)
             room -= len(reached)
@@ -72,16 +72,16 @@ def grow(
         held.append(links.edges_of(missing))
         nodes = np.concatenate(rounds)
         number[nodes] = np.arange(len(nodes))
-        counts, edges = (np.concatenate(some) for some in zip(*held, strict=True))
-        return Region(nodes, _among(counts, edges, number))
+        counts, target, weights = (np.concatenate(some) for some in zip(*held, strict=True))
+        return Region(nodes, _among(counts, target, weights, number))
     finally:
         for reached in rounds:
             number[reached] = -1
-        number[also] = -1
 
 
 def _next_round(
-    edges: NDArray[np.void],
+    target: Nodes,
+    weights: Weights,
     number: NDArray[np.int32],
     allowed: Mask | None,
     room: int,
@@ -89,21 +89,20 @@ def _next_round(
 ) -> Nodes:
     """What the edges of the last round lead to and may be entered, each once; of more than `room` those that
     receive most weight."""
-    target = edges["node"]
-    new = number[target] < 0
+    new = number.take(target) < 0
     if allowed is not None:
-        new &= allowed[target]
+        new &= allowed.take(target)
     at = np.flatnonzero(new)
-    reached = target[at].astype(np.int64)
+    reached = target.take(at)
     order = np.arange(len(reached), dtype=np.int32)
     number[reached] = order  # of several writes to one place the last one stands
-    slot = number[reached]
+    slot = number.take(reached)
     number[reached] = -1
     distinct = np.flatnonzero(slot == order)
-    nodes = reached[distinct]
+    nodes = reached.take(distinct)
     if len(nodes) <= room:
         return nodes
-    received = np.bincount(slot, edges["weight"][at], len(reached))[distinct]
+    received = np.bincount(slot, weights.take(at), len(reached)).take(distinct)
     least = np.partition(received, len(nodes) - room)[len(nodes) - room]
     more, tied = nodes[received > least], nodes[received == least]
     short = room - len(more)
@@ -112,11 +111,11 @@ def _next_round(
     return np.concatenate([more, tied])
 
 
-def _among(counts: Nodes, edges: NDArray[np.void], number: NDArray[np.int32]) -> Graph:
+def _among(counts: Nodes, target: Nodes, weights: Weights, number: NDArray[np.int32]) -> Graph:
     """Those of the edges that stay inside. counts: (m,) edges of each node, in the order of their numbers."""
-    inner = number[edges["node"]]
+    inner = number.take(target)
     inside = np.flatnonzero(inner >= 0)
     ends = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=ends[1:])
-    weights = edges["weight"][inside]
-    return Graph(np.searchsorted(inside, ends), inner[inside].astype(np.int64), weights.astype(np.float64))
+    within = inner.take(inside).astype(np.int64)
+    return Graph(np.searchsorted(inside, ends), within, weights.take(inside).astype(np.float64))

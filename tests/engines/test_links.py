@@ -244,10 +244,10 @@ def test_edges_lists_and_listed_tell_the_same_as_the_matrix() -> None:
     links = exact(points(9, 120))
     s = dense(links)
     nodes = np.array([5, 0, 119, 5])
-    counts, edges = links.edges_of(nodes)
+    counts, neighbours, weights = links.edges_of(nodes)
     for node, end, count in zip(nodes, np.cumsum(counts), counts, strict=True):
         row = np.zeros(120)
-        row[edges["node"][end - count : end]] = edges["weight"][end - count : end]
+        row[neighbours[end - count : end]] = weights[end - count : end]
         assert np.array_equal(row, s[node])
     assert len(links.edges_of(np.empty(0, np.int64))[1]) == 0
     all_lists = links.lists()
