@@ -48,7 +48,8 @@ def distinct_optima(view: View, query: Vectors, selection: Selection, search: Ob
         warnings.append(
             f"{skipped} of {eligible} records have no number at {search.path!r} and were left out"
         )
-    if len(places) > MAX_CANDIDATES and (view.links is None or places.max() >= len(view.links)):
+    exact = len(places) <= MAX_CANDIDATES
+    if not exact and (view.links is None or places.max() >= len(view.links)):
         near = np.argsort(view.at(query, places).raw, kind="stable")[:MAX_CANDIDATES]
         warnings.append(f"of {len(places)} records the {MAX_CANDIDATES} nearest to the query were looked at")
         places, values = places[np.sort(near)], values[np.sort(near)]
@@ -69,7 +70,7 @@ def distinct_optima(view: View, query: Vectors, selection: Selection, search: Ob
             tunneled=~np.isin(results.places, inner),
             prominence=found.prominence[best],
         ),
-        exact=len(places) <= MAX_CANDIDATES,
+        exact=exact,
         inside=QueryResult(
             by_distance(well.near.take(np.arange(well.inside)), search.geometry, search.u),
             exact=well.near.exact,
