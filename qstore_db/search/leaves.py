@@ -63,6 +63,7 @@ def _squared_distances(these: Hits, those: Hits, geometry: Geometry) -> Floats:
     a, b = these.vectors(), those.vectors()
     products: Floats = (a @ b.T).astype(np.float64)
     if geometry.metric is Metric.DOT:
-        return np.maximum(2.0 * (geometry.max_dot - products), 0.0)
+        largest = geometry.reaching(a).reaching(b).max_dot
+        return np.maximum(2.0 * (largest - products), 0.0)
     norms = np.einsum("md,md->m", a, a)[:, None] + np.einsum("nd,nd->n", b, b)
     return np.asarray(np.maximum(norms - 2.0 * products, 0.0), np.float64)

@@ -12,9 +12,8 @@ import numpy as np
 
 from qstore_db.engines.base import Floats, Hits, Selection, View
 from qstore_db.engines.links import Nodes
-from qstore_db.records import Geometry, Metric, QueryResult, Ranked, TunnelResult, Vectors
-from qstore_db.search.diffusion import knn_graph
-from qstore_db.search.field import NEIGHBOURS
+from qstore_db.records import Geometry, QueryResult, Ranked, TunnelResult, Vectors
+from qstore_db.search.field import graph_of
 from qstore_db.search.prominence import distinct_best, peaks
 from qstore_db.search.ranking import by_distance
 from qstore_db.search.well import MAX_CANDIDATES, Barrier, find_well
@@ -96,8 +95,8 @@ def _values(view: View, selection: Selection, path: str) -> tuple[Nodes, Floats]
 def _graph(view: View, hits: Hits, geometry: Geometry) -> tuple[Nodes, Nodes]:
     """Who is near whom among the hits: rows and columns of a sparse matrix."""
     if len(hits) <= MAX_CANDIDATES or view.links is None:
-        max_dot = geometry.max_dot if geometry.metric is Metric.DOT else None
-        graph = knn_graph(hits.vectors(), NEIGHBOURS, max_dot=max_dot)
+        vectors = hits.vectors()
+        graph = graph_of(vectors, geometry.reaching(vectors))
         return graph.indptr, graph.indices
     number = np.full(len(view.links), -1)
     number[hits.places] = np.arange(len(hits))
