@@ -765,3 +765,18 @@ def test_a_record_is_a_neighbour_as_soon_as_it_is_written(db: QuantumDatabase) -
     db.delete("new", collection="c")
     assert "new" not in db.neighbours(name(7), 10, collection="c").ids
     assert len(db.neighbours(name(7), 10, collection="c")) == 10
+
+
+def test_a_record_that_is_not_linked_yet_keeps_its_own_weights_when_denoised(db: QuantumDatabase) -> None:
+    x, _ = curves(2_200, 4)
+    weights = np.random.default_rng(6).uniform(0.1, 0.9, 2_150)
+    linked(db, x[:2_150], contexts=[{"a": float(w), "b": 1.0 - float(w)} for w in weights])
+    db.insert("new", x[7] + np.float32(1e-3), contexts={"a": 0.75, "b": 0.25}, collection="c")
+    options: Any = {"context": "a", "denoise": True, "top_k": 3_000, "collection": "c"}
+    first = {match.id: match.weight for match in db.query(x[7], **options)}
+    assert first["new"] == 0.75
+    assert first[name(7)] != pytest.approx(weights[7])
+    db.wait_indexed(60.0)
+    then = {match.id: match.weight for match in db.query(x[7], **options)}
+    assert then["new"] != 0.75
+    assert then[name(7)] != first[name(7)]
