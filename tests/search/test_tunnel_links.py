@@ -447,9 +447,16 @@ def test_diversity_spreads_the_results_and_keeps_the_best_first(
         assert len(set(most.ids)) == 15
 
 
-def test_what_was_walked_over_is_part_of_the_links(twins: Callable[[str], Twins]) -> None:
+@pytest.mark.parametrize("query", range(4))
+@pytest.mark.parametrize("b", [None, 0.3])
+def test_what_was_walked_over_is_part_of_the_links_and_holds_the_whole_well(
+    twins: Callable[[str], Twins], query: int, b: float | None
+) -> None:
     both = twins("l2")
-    found = both.db.tunnel_search(both.queries[0], include_vectors=True, collection="linked")
+    found = both.db.tunnel_search(
+        both.queries[query], barrier_threshold=b, candidates=60, include_vectors=True, collection="linked"
+    )
+    assert not found.exact
     walked = found.walked
     assert walked is not None
     assert set(found.ids) | set(found.inside.ids) <= set(walked.ids)
