@@ -469,7 +469,7 @@ def test_what_was_walked_over_is_part_of_the_links_and_holds_the_whole_well(
     weight = dict(zip(zip(owner.tolist(), edges.nodes.tolist(), strict=True), edges.weights, strict=True))
     assert len(walked.edges) > len(walked.ids)
     for (a, b), w in zip(walked.edges.tolist(), walked.weights, strict=True):
-        assert weight[a, int(places[b])] == w
+        assert weight[a, int(places[int(b)])] == w
 
 
 # Filter and context
