@@ -269,11 +269,21 @@ def _objective(options: TunnelOptions) -> tuple[str, float | None] | None:
         return None
     if not isinstance(path, str) or not path:
         raise ArgumentError(f"objective={path!r} must be the path of a metadata number", subject="objective")
-    if options.context is not None or options.coherence_time is not None:
-        given = "context" if options.context is not None else "coherence_time"
-        raise ArgumentError(
-            f"{given} does not go with objective, which ranks by a number alone", subject=given
-        )
+    others = {
+        "context": options.context is not None,
+        "soft": options.soft,
+        "denoise": options.denoise,
+        "coherence_time": options.coherence_time is not None,
+        "tunneling_strength": options.tunneling_strength != 1.0,
+        "engine": options.engine != "diffusion",
+        "walk_through": options.walk_through,
+        "diversity": options.diversity != 0.0,
+    }
+    for name, given in others.items():
+        if given:
+            raise ArgumentError(
+                f"{name} does not go with objective, which ranks by a number alone", subject=name
+            )
     return path, None if least is None else check_number("min_prominence", least, 0.0, float("inf"))
 
 

@@ -14,7 +14,7 @@ a query's products exceed it, d² falls below zero and the order still holds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -55,6 +55,16 @@ class Geometry:
         if self.metric is Metric.DOT:
             return 2.0 * (self.max_dot + raw)
         return raw
+
+    def reaching(self, vectors: NDArray[np.float32]) -> Geometry:
+        """The same, with max_dot at least the largest product of any of `vectors` (m, d) with another.
+
+        Longer ones may have come since it was measured, and between those every d² would be 0.
+        """
+        if self.metric is not Metric.DOT:
+            return self
+        squares = np.einsum("md,md->m", vectors, vectors, dtype=np.float64)
+        return replace(self, max_dot=max(self.max_dot, float(squares.max(initial=0.0))))
 
     def distance(self, raw: Floats) -> Floats:
         """What `Match.distance` holds, from an engine's raw values."""

@@ -80,12 +80,19 @@ def _over(hits: Hits, admitted: Mask, inside: Mask, geometry: Geometry, engine: 
         graph = Graph(np.zeros(len(hits) + 1, np.int64), np.empty(0, np.int64), np.empty(0))
         start, arrived = np.zeros(len(hits)), np.ones(len(hits))
     else:
-        max_dot = geometry.max_dot if geometry.metric is Metric.DOT else None
-        graph = knn_graph(hits.vectors(), NEIGHBOURS, max_dot=max_dot)
-        d2 = np.where(admitted, np.maximum(geometry.squared(hits.raw), 0.0), np.inf)
+        vectors = hits.vectors()
+        geometry = geometry.reaching(vectors)
+        graph = graph_of(vectors, geometry)
+        d2 = np.where(admitted, _squares(geometry, hits.raw), np.inf)
         start = seed_distribution(d2, SEEDS)
         arrived = _walk(engine, graph, start)
     return Field(hits.take(nodes), arrived[nodes], inside[nodes], graph, start, arrived, nodes, hits)
+
+
+def graph_of(vectors: Vectors, geometry: Geometry) -> Graph:
+    """The exact graph of some records, by a geometry that reaches their vectors."""
+    max_dot = geometry.max_dot if geometry.metric is Metric.DOT else None
+    return knn_graph(vectors, NEIGHBOURS, max_dot=max_dot)
 
 
 def by_links(
@@ -123,8 +130,7 @@ def by_links(
         also=inner[inner < len(links)],
     )
     start = np.zeros(len(region.nodes))
-    near = np.maximum(geometry.squared(well.near.raw[seeds]), 0.0)
-    start[: len(seeds)] = seed_distribution(near, SEEDS)
+    start[: len(seeds)] = seed_distribution(_squares(geometry, well.near.raw[seeds]), SEEDS)
     arrived = _walk(engine, region.graph, start)
     everything = view.at(query, region.nodes)
     nodes = np.arange(len(region.nodes))
@@ -147,6 +153,12 @@ def by_links(
         nodes,
         everything,
     )
+
+
+def _squares(geometry: Geometry, raw: Floats) -> Floats:
+    """d^2 to the query, at least 0. Products beyond the largest are shifted, not cut: the nearest stay apart."""
+    d2 = geometry.squared(raw)
+    return d2 - float(d2.min(initial=0.0))
 
 
 def _walk(engine: Engine, graph: Graph, start: Floats) -> Floats:

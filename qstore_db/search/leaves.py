@@ -12,7 +12,7 @@ import numpy as np
 
 from qstore_db.engines.base import Floats, Hits
 from qstore_db.engines.links import LEAST_WEIGHT, NEIGHBOURS, Links, Nodes
-from qstore_db.records import Geometry
+from qstore_db.records import Geometry, Metric
 from qstore_db.search.diffusion import ALPHA
 
 MOST = 32
@@ -44,7 +44,7 @@ def reach_leaves(links: Links, region: Hits, arrived: Floats, unlinked: Hits, ge
     if len(hubs) > _HUBS:
         hubs = np.sort(np.argpartition(-arrived, _HUBS - 1)[:_HUBS])
     chosen = region.take(hubs)
-    d2 = np.maximum(geometry.squared(unlinked.between(chosen).astype(np.float64)), 0.0)
+    d2 = _squared_distances(unlinked, chosen, geometry)
     k = min(NEIGHBOURS, len(hubs))
     near = np.argpartition(d2, k - 1, axis=1)[:, :k]
     d2 = np.take_along_axis(d2, near, axis=1)
@@ -56,3 +56,10 @@ def reach_leaves(links: Links, region: Hits, arrived: Floats, unlinked: Hits, ge
     walked = ALPHA * passed.sum(axis=1) / np.sqrt(w.sum(axis=1))
     best = np.take_along_axis(near, passed.argmax(axis=1)[:, None], axis=1)[:, 0]
     return Leaves(unlinked.places, walked, hubs[best])
+
+
+def _squared_distances(these: Hits, those: Hits, geometry: Geometry) -> Floats:
+    """(m, n), at least 0."""
+    if geometry.metric is Metric.DOT:
+        geometry = geometry.reaching(these.vectors()).reaching(those.vectors())
+    return np.maximum(geometry.squared(these.between(those).astype(np.float64)), 0.0)

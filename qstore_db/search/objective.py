@@ -12,12 +12,14 @@ import numpy as np
 
 from qstore_db.engines.base import Floats, Hits, Selection, View
 from qstore_db.engines.links import Nodes
-from qstore_db.records import Geometry, Metric, QueryResult, Ranked, TunnelResult, Vectors
-from qstore_db.search.diffusion import knn_graph
-from qstore_db.search.field import NEIGHBOURS
+from qstore_db.records import Geometry, QueryResult, Ranked, TunnelResult, Vectors
+from qstore_db.search.field import NEIGHBOURS, graph_of
 from qstore_db.search.prominence import distinct_best, peaks
 from qstore_db.search.ranking import by_distance
 from qstore_db.search.well import MAX_CANDIDATES, Barrier, find_well
+
+_MOST_UNLINKED = 256
+"""Each record without links takes a search for its neighbours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +50,13 @@ def distinct_optima(view: View, query: Vectors, selection: Selection, search: Ob
         warnings.append(
             f"{skipped} of {eligible} records have no number at {search.path!r} and were left out"
         )
-    if len(places) > MAX_CANDIDATES and (view.links is None or places.max() >= len(view.links)):
+    exact = len(places) <= MAX_CANDIDATES
+    if not exact and (view.links is None or (places >= len(view.links)).sum() > _MOST_UNLINKED):
         near = np.argsort(view.at(query, places).raw, kind="stable")[:MAX_CANDIDATES]
         warnings.append(f"of {len(places)} records the {MAX_CANDIDATES} nearest to the query were looked at")
         places, values = places[np.sort(near)], values[np.sort(near)]
     hits = view.at(query, places)
-    found = peaks(*_graph(view, hits, search.geometry), values, _order_of_ids(hits, values))
+    found = peaks(*_graph(view, hits, search.geometry, selection.now), values, _order_of_ids(hits, values))
     best = distinct_best(found, values, search.min_prominence)[: search.k]
     chosen = found.nodes[best]
     results = hits.take(chosen).refined()
@@ -69,7 +72,7 @@ def distinct_optima(view: View, query: Vectors, selection: Selection, search: Ob
             tunneled=~np.isin(results.places, inner),
             prominence=found.prominence[best],
         ),
-        exact=len(places) <= MAX_CANDIDATES,
+        exact=exact,
         inside=QueryResult(
             by_distance(well.near.take(np.arange(well.inside)), search.geometry, search.u),
             exact=well.near.exact,
@@ -92,20 +95,29 @@ def _values(view: View, selection: Selection, path: str) -> tuple[Nodes, Floats]
     return places, numbers[places]
 
 
-def _graph(view: View, hits: Hits, geometry: Geometry) -> tuple[Nodes, Nodes]:
+def _graph(view: View, hits: Hits, geometry: Geometry, now: float) -> tuple[Nodes, Nodes]:
     """Who is near whom among the hits: rows and columns of a sparse matrix."""
     if len(hits) <= MAX_CANDIDATES or view.links is None:
-        max_dot = geometry.max_dot if geometry.metric is Metric.DOT else None
-        graph = knn_graph(hits.vectors(), NEIGHBOURS, max_dot=max_dot)
+        vectors = hits.vectors()
+        graph = graph_of(vectors, geometry.reaching(vectors))
         return graph.indptr, graph.indices
-    number = np.full(len(view.links), -1)
+    number = np.full(len(view), -1)
     number[hits.places] = np.arange(len(hits))
-    counts, neighbours, _ = view.links.edges_of(hits.places)
-    inner = number[neighbours]
-    owner = np.repeat(np.arange(len(hits)), counts)
+    linked = np.flatnonzero(hits.places < len(view.links))
+    counts, neighbours, _ = view.links.edges_of(hits.places[linked])
+    rows, columns = [np.repeat(linked, counts)], [number[neighbours]]
+    newest = np.flatnonzero(hits.places >= len(view.links))
+    found = view.search(hits.take(newest).vectors(), NEIGHBOURS + 1, Selection(now=now))
+    for node, near in zip(newest.tolist(), found, strict=True):
+        others = number[near.places]
+        alike = np.full(len(others), node)
+        rows += [alike, others]
+        columns += [others, alike]
+    row, column = np.concatenate(rows), np.concatenate(columns)
+    both = np.flatnonzero((row >= 0) & (column >= 0) & (row != column))
     indptr = np.zeros(len(hits) + 1, np.int64)
-    np.cumsum(np.bincount(owner[inner >= 0], minlength=len(hits)), out=indptr[1:])
-    return indptr, inner[inner >= 0]
+    np.cumsum(np.bincount(row[both], minlength=len(hits)), out=indptr[1:])
+    return indptr, column[both[np.argsort(row[both], kind="stable")]]
 
 
 def _order_of_ids(hits: Hits, values: Floats) -> Nodes:

@@ -112,8 +112,12 @@ def _by_links(
     )
     if field is None:
         return None
-    reached = int(((field.walked > 0.0) & ~field.inside).sum())
-    return field if reached >= min(search.k, eligible - well.inside) else None
+    reached = np.flatnonzero((field.walked > 0.0) & ~field.inside)
+    wanted = min(search.k, eligible - well.inside)
+    if search.ranking is not None and len(reached) >= wanted:
+        # Amplitudes that cancel, and denoised weights, leave out what the selection let in.
+        reached = reached[search.ranking.admit(field.hits.take(reached))[0]]
+    return field if len(reached) >= wanted else None
 
 
 def _extremes(well: Well, eligible: int, search: Tunnel) -> list[str]:
@@ -197,15 +201,15 @@ def _rank(field: Field, well: Well, search: Tunnel) -> tuple[Ranked, NDArray[np.
 
 
 def _paths(field: Field, chosen: NDArray[np.intp]) -> list[tuple[str, ...]]:
-    """Ids on the way from a seed to each of the chosen candidates."""
-    targets = field.nodes[chosen]
+    """Ids on the way from a seed to each of the chosen candidates; none where nothing came."""
+    nodes: list[list[int]] = [[] for _ in chosen]
+    came = np.flatnonzero(field.walked[chosen] > 0.0)
+    targets = field.nodes[chosen[came]]
     found = carriers(field.graph, field.start, field.arrived, targets)
     # What hangs on a node came over that node too.
-    hung = field.everything.places[targets] != field.hits.places[chosen]
-    nodes = [
-        [*path, node] if leaf else path
-        for path, node, leaf in zip(found, targets.tolist(), hung.tolist(), strict=True)
-    ]
+    hung = field.everything.places[targets] != field.hits.places[chosen[came]]
+    for at, path, node, leaf in zip(came.tolist(), found, targets.tolist(), hung.tolist(), strict=True):
+        nodes[at] = [*path, node] if leaf else path
     wanted = sorted({node for path in nodes for node in path})
     names = dict(zip(wanted, field.everything.take(np.array(wanted, np.intp)).ids(), strict=True))
     return [tuple(names[node] for node in path) for path in nodes]

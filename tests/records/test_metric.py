@@ -58,3 +58,11 @@ def test_an_unknown_metric_is_refused_with_the_known_ones() -> None:
         ArgumentError, match="metric='euclidean' is unknown; use one of 'cosine', 'l2', 'dot'"
     ):
         Metric.parse("euclidean")
+
+
+def test_a_geometry_that_reaches_longer_vectors_has_their_largest_product() -> None:
+    vectors = np.array([[3.0, 4.0], [0.0, 1.0]], np.float32)
+    assert Geometry(Metric.DOT, 2.0).reaching(vectors).max_dot == 25.0
+    assert Geometry(Metric.DOT, 30.0).reaching(vectors).max_dot == 30.0
+    assert Geometry(Metric.DOT, 2.0).reaching(vectors[:0]).max_dot == 2.0
+    assert Geometry(Metric.L2).reaching(vectors) == Geometry(Metric.L2)

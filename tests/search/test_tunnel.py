@@ -391,3 +391,32 @@ def test_a_chain_of_near_neighbours_is_followed_past_what_is_merely_nearer(
     on_chain = {f"r{i:05}" for i in range(61)}
     assert len(set(found.ids) & on_chain) == 30
     assert len(set(near.ids) & on_chain) < 30
+
+
+@pytest.mark.parametrize("engine", ["diffusion", "walk"])
+def test_under_dot_products_it_does_not_matter_when_the_longest_vectors_came(
+    db: QuantumDatabase, fill: Fill, engine: Any
+) -> None:
+    # The largest product of a collection is measured at 64 records, and not again before 1,000.
+    vectors = np.concatenate([points(1, 70) * 0.1, points(3, 300) * 3.0])
+    at_once = fill(vectors, metric="dot")
+    later = fill(vectors[:70], metric="dot")
+    db.insert_many(ids=[f"r{i:05}" for i in range(70, 370)], vectors=vectors[70:], collection=later)
+    for query in vectors[70:75]:
+        a, b = (
+            db.tunnel_search(query, top_k=30, engine=engine, collection=name) for name in (at_once, later)
+        )
+        assert a.ids == b.ids
+
+
+def test_under_dot_products_a_walk_begins_at_the_five_nearest_however_long_the_query(
+    db: QuantumDatabase, fill: Fill
+) -> None:
+    vectors = points(1, 300)
+    name = fill(vectors, metric="dot")
+    for query in points(5, 5) * 100.0:
+        nearest = db.query(query, top_k=5, collection=name).ids
+        found = db.tunnel_search(query, top_k=40, collection=name)
+        begun = {path[0] for match in found if (path := match.explain().path)}
+        assert begun
+        assert begun <= set(nearest)

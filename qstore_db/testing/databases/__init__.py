@@ -16,6 +16,7 @@ from qstore_db.testing.databases.bulk import BulkContract
 from qstore_db.testing.databases.coherence import CoherenceContract
 from qstore_db.testing.databases.collections import CollectionsContract
 from qstore_db.testing.databases.contexts import ContextsContract
+from qstore_db.testing.databases.denoising import DenoisingContract
 from qstore_db.testing.databases.groups import GroupsContract
 from qstore_db.testing.databases.opening import Clock, Opening, async_databases, sync_databases
 from qstore_db.testing.databases.querying import QueryingContract
@@ -34,6 +35,7 @@ class DatabaseContract(
     QueryingContract,
     ContextsContract,
     CoherenceContract,
+    DenoisingContract,
     TunnellingContract,
     CollectionsContract,
     GroupsContract,
