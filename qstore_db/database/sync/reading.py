@@ -161,7 +161,8 @@ class Reading(SyncEdge):
         graph, whether in the well or beyond: distinct good records instead of near-copies of one. Larger is better;
         store the negative of a loss. A basin counts whose peak stands out by `min_prominence`, by default half the
         interquartile range of the numbers; see `result.prominence`. Records without the number are left out, which
-        a warning counts. It does not propose what to try next.
+        a warning counts. Only `filter` goes with it, of all that selects and ranks. It does not propose what to try
+        next.
         beyond_only=False ranks the well's records too, each match flagged `tunneled` or not.
         A well larger than half the candidates raises them to twice its size, up to 4,000; warnings say where
         that was not enough.
