@@ -8,6 +8,8 @@ would cost more than the exact search, the exact search answers.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,7 +40,7 @@ def search_part(
     raw = np.empty((len(queries), k))
     positions = np.empty((len(queries), k), np.int64)
     waiting = np.arange(len(queries))
-    fetch = int(1.5 * k * part.n / admitted.count) + 1
+    fetch = _first_fetch(k, admitted.count / part.n)
     allowed = np.ones(part.n, np.bool_) if admitted.bits is None else unpack(admitted.bits, part.n)
     while len(waiting) and _WAGER * ROWS_PER_WIDTH * graph.width.of(fetch) < admitted.count:
         r, p = _graph(part, queries[waiting], fetch, graph.width.of(fetch), metric)
@@ -54,6 +56,12 @@ def search_part(
         r, p = _exact(part, queries[waiting], k, admitted, metric)
         raw[waiting], positions[waiting] = r, p
     return raw, positions, False
+
+
+def _first_fetch(k: int, share: float) -> int:
+    """How many neighbours hold k admitted ones, if these lie anywhere: three standard deviations more than their
+    mean, but half of it at most."""
+    return int(k / share + min(0.5 * k, 3.0 * math.sqrt(k * (1.0 - share))) / share) + 1
 
 
 def _graph(part: Part, queries: Vectors, k: int, width: int, metric: Metric) -> tuple[Floats, Positions]:
