@@ -47,26 +47,14 @@ def main(arguments: list[str] | None = None) -> int:
         default=Path("out"),
         help="where databases are made; out",
     )
-    parser.add_argument("--table", action="store_true", help="only print the results as Markdown")
     parser.add_argument(
-        "--claims",
-        action="store_true",
-        help="only print the answered claims as Markdown",
-    )
-    parser.add_argument(
-        "--publish", action="store_true", help="only write both into README.md and docs/claims.md"
+        "--publish", action="store_true", help="only write the results into the README and docs/"
     )
     chosen = parser.parse_args(arguments)
     unknown = [name for name in chosen.names if name not in PROGRAMS]
     if unknown:
         parser.error(f"there is no benchmark {unknown[0]!r}; there are: {', '.join(PROGRAMS)}")
     results = chosen.out or (QUICK_RESULTS if chosen.quick else table.RESULTS)
-    if chosen.table or chosen.claims:
-        print(
-            table.figures_table(results) if chosen.table else table.claims_table(results),
-            end="",
-        )
-        return 0
     if chosen.publish:
         _publish(results)
         return 0
@@ -83,7 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _publish(results: Path) -> None:
     for document, name, rows in (
-        (Path("README.md"), "benchmarks", table.figures_table(results)),
+        (Path("README.md"), "benchmarks", table.gates_table(results)),
+        (Path("docs/benchmarks.md"), "benchmarks", table.figures(results)),
         (Path("docs/claims.md"), "claims", table.claims_table(results)),
     ):
         done = table.publish(document, name, rows)

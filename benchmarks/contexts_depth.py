@@ -172,8 +172,7 @@ def _measure(report: Report, db: QuantumDatabase, task: FarTask, case: Case) -> 
 
 
 def _store(db: QuantumDatabase, data: VectorSet, case: Case, collection: str) -> None:
-    # Small sets too are to have the graph that denoising needs; by itself it is made from 2,048 records on.
-    db.create_collection(collection, dimension=data.base.shape[1], metric=data.metric, index="hnsw")
+    db.create_collection(collection, dimension=data.base.shape[1], metric=data.metric)
     db.insert_many(
         ids=data.ids,
         vectors=data.base,

@@ -1,4 +1,4 @@
-"""Results as Markdown: the README's table of figures, and the rows of docs/claims.md."""
+"""Results as Markdown: the gates for the README, all figures for docs/benchmarks.md, the rows of docs/claims.md."""
 
 from __future__ import annotations
 
@@ -40,17 +40,45 @@ CLAIMED: Mapping[str, tuple[str, str]] = {
 VERDICTS = ("holds", "corrected", "refuted", "modelled only", "not testable here")
 
 
-def figures_table(results: Path = RESULTS) -> str:
-    """Every figure of every result, in the order of the programs' names, and where it was measured."""
+def gates_table(results: Path = RESULTS) -> str:
+    """Every figure that had a gate to pass, in the order of the programs' names, and where it was measured."""
     lines = ["| program | measured | result | gate |", "|---|---|---|---|"]
     machines: dict[str, None] = {}
+    met = judged = 0
     for result in _results(results):
         for figure in result["figures"]:
-            gate = figure["gate"]
-            judged = "" if gate is None else f"{gate['need']} **{'met' if gate['met'] else 'missed'}**"
-            lines.append(f"| `{result['program']}` | {figure['what']} | {figure['shown']} | {judged} |")
+            if figure["gate"] is not None:
+                lines.append(f"| `{result['program']}` {_row(figure)}")
+                judged += 1
+                met += figure["gate"]["met"]
         machines[_machine(result["environment"])] = None
-    return "\n".join([*lines, "", *machines]) + "\n"
+    return "\n".join([*lines, "", f"{met} of {judged} gates met.", *machines]) + "\n"
+
+
+def figures(results: Path = RESULTS) -> str:
+    """Every figure of every result, a section for each program with its question and its plot."""
+    lines: list[str] = []
+    for result in _results(results):
+        name = result["program"]
+        lines += [
+            f"## {name}",
+            "",
+            result["question"],
+            "",
+            f"![{name}](../benchmarks/results/{name}.png)",
+            "",
+        ]
+        lines += ["| measured | result | gate |", "|---|---|---|"]
+        lines += [_row(figure) for figure in result["figures"]]
+        lines += [f"| {peer} | not measured: {why} | |" for peer, why in result["skipped"].items()]
+        lines += ["", _machine(result["environment"]), ""]
+    return "\n".join(lines)
+
+
+def _row(figure: Mapping[str, Any]) -> str:
+    gate = figure["gate"]
+    judged = "" if gate is None else f"{gate['need']} **{'met' if gate['met'] else 'missed'}**"
+    return f"| {figure['what']} | {figure['shown']} | {judged} |"
 
 
 def claims_table(results: Path = RESULTS) -> str:

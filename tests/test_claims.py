@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-OWED = tuple(f"C-{number:02}" for number in range(1, 6))
+OWED = tuple(f"C-{number:02}" for number in range(1, 10))
 VERDICTS = {"holds", "corrected", "refuted", "modelled only", "not testable here"}
 
 

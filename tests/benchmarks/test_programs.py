@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks import table
+
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = (
     "embedded_search",
@@ -100,16 +102,18 @@ def test_searches_beside_writes_are_measured_at_both_sizes(results: Path) -> Non
     }
 
 
-def test_the_table_has_a_line_for_every_figure(results: Path) -> None:
-    printed = bench("--table", "--out", str(results)).stdout
+def test_the_page_has_a_line_for_every_figure_and_the_table_one_for_every_gate(results: Path) -> None:
+    page, gates = table.figures(results), table.gates_table(results)
     for program in PROGRAMS:
+        assert f"\n## {program}\n" in f"\n{page}"
         for figure in read(results, program)["figures"]:
-            assert f"| `{program}` | {figure['what']} | {figure['shown']} |" in printed
+            assert f"| {figure['what']} | {figure['shown']} |" in page
+            line = f"| `{program}` | {figure['what']} | {figure['shown']} |"
+            assert (line in gates) == (figure["gate"] is not None)
 
 
 def test_all_claims_of_this_release_are_answered(results: Path) -> None:
-    printed = bench("--claims", "--out", str(results)).stdout
-    rows = [line.split(" | ") for line in printed.splitlines()[2:]]
+    rows = [line.split(" | ") for line in table.claims_table(results).splitlines()[2:]]
     assert [row[0].strip("| ") for row in rows] == [f"C-{number:02}" for number in range(1, 10)]
 
 

@@ -24,14 +24,20 @@ dimensions, 31 at 96)."""
 _WAGER = 2
 """A graph is asked under a selection only where that costs this many times less than the exact search, which has
 to follow where too few of the neighbours are admitted."""
+_TOGETHER = 2
+"""Neighbours that are asked for first, times k, where the admitted rows are expected to lie together."""
 _SPARE = 8
 """Extra candidates from a float32 search, so that summing in float64 can still reorder the last ones."""
 
 
 def search_part(
-    part: Part, queries: Vectors, k: int, admitted: Admitted, metric: Metric
+    part: Part, queries: Vectors, k: int, admitted: Admitted, metric: Metric, *, together: bool
 ) -> tuple[Floats, Positions, bool]:
-    """Raw values (q, k) ascending with their positions; `k` is at most what is admitted."""
+    """Raw values (q, k) ascending with their positions; `k` is at most what is admitted.
+
+    together: whether the admitted rows may be expected to lie together, near the query. Then a few neighbours are
+    asked for first, however few are admitted elsewhere.
+    """
     graph = part.graph
     if graph is None:
         return *_exact(part, queries, k, admitted, metric), True
@@ -40,7 +46,9 @@ def search_part(
     raw = np.empty((len(queries), k))
     positions = np.empty((len(queries), k), np.int64)
     waiting = np.arange(len(queries))
-    fetch = _first_fetch(k, admitted.count / part.n)
+    fetch = usual = _first_fetch(k, admitted.count / part.n)
+    if together and _WAGER * graph.width.of(_TOGETHER * k) < graph.width.of(usual):
+        fetch = _TOGETHER * k
     allowed = np.ones(part.n, np.bool_) if admitted.bits is None else unpack(admitted.bits, part.n)
     while len(waiting) and _WAGER * ROWS_PER_WIDTH * graph.width.of(fetch) < admitted.count:
         r, p = _graph(part, queries[waiting], fetch, graph.width.of(fetch), metric)
@@ -49,7 +57,7 @@ def search_part(
         for at, values, places, mask in zip(waiting[enough], r[enough], p[enough], fits[enough], strict=True):
             raw[at], positions[at] = values[mask][:k], places[mask][:k]
         waiting = waiting[~enough]
-        fetch *= 4
+        fetch = usual if fetch < usual else 4 * fetch
     if len(waiting) == len(queries):
         return *_exact(part, queries, k, admitted, metric), graph.precise
     if len(waiting):

@@ -84,7 +84,12 @@ class Snapshot:
             if admitted.count == 0:
                 continue
             raw, positions, certain = search_part(
-                part, queries, min(k, admitted.count), admitted, self.spec.metric
+                part,
+                queries,
+                min(k, admitted.count),
+                admitted,
+                self.spec.metric,
+                together=bool(selection.contexts),  # a context is of one kind, which a filter need not be
             )
             exact &= certain
             raws.append(raw)
