@@ -89,7 +89,8 @@ class Snapshot:
                 min(k, admitted.count),
                 admitted,
                 self.spec.metric,
-                together=bool(selection.contexts),  # a context is of one kind, which a filter need not be
+                # A context is of one kind, which what a filter admits need not be.
+                together=bool(selection.contexts) and selection.filter is None,
             )
             exact &= certain
             raws.append(raw)
