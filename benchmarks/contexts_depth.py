@@ -227,9 +227,10 @@ def _show(
         report.figure(
             f"{collection}: {what}, denoised / log-linear (weights right: {right['denoised']:.0%} / "
             f"{right['log-linear']:.0%})",
-            f"{compared(denoised, plain)}; all: {means}",
+            compared(denoised, plain),
             Gate(low, 0.0) if case.follows_vectors else Gate(high, 0.0, above=False),
         )
+        report.figure(f"{collection}: {what}, each way of asking", means)
         bars = [
             Bar(f"qstore {method}" if "denoised" in method else method, Spread(*[float(values.mean())] * 3))
             for method, values in figures.items()
