@@ -56,9 +56,8 @@ class Graph:
 
     def multiply(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
         """S p, for p of shape (n,). A node without edges gets 0."""
-        passed = p.take(
-            self.indices, mode="clip"
-        )  # they are valid: checking each once more would cost a third
+        # Clipped rather than checked: the numbers are valid, and checking each costs a third more.
+        passed = p.take(self.indices, mode="clip")
         passed *= self.weights
         starts, ends = self.indptr[:-1], self.indptr[1:]
         # reduceat takes half the time of bincount (60 against 110 us for 34,000 entries), but cannot sum an
