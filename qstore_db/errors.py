@@ -28,6 +28,7 @@ QStoreError
 │   ├── ClosedError                       the database was closed
 │   ├── ForkedError                       the handle was opened before a fork
 │   └── ReadOnlyError                     a fault made the store read-only until it is reopened
+├── ProtocolError                         the other side sent what is no message: connect anew
 └── CorruptionError                       stored bytes are not what was written: verify, restore, report
 ```
 
@@ -215,6 +216,12 @@ class ReadOnlyError(HandleError):
     """A storage fault (a failed fsync, a checksum mismatch) made this store read-only."""
 
     code = "read_only"
+
+
+class ProtocolError(QStoreError):
+    """Bytes that are no message of the protocol. The connection they came over is of no more use."""
+
+    code = "protocol"
 
 
 class CorruptionError(QStoreError):

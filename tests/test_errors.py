@@ -16,7 +16,14 @@ CLASSES = [
     for _, value in inspect.getmembers(errors, inspect.isclass)
     if issubclass(value, QStoreError) and value.__module__ == errors.__name__
 ]
-GROUPS = {"RequestError", "ConfigurationError", "UnavailableError", "HandleError", "CorruptionError"}
+GROUPS = {
+    "RequestError",
+    "ConfigurationError",
+    "UnavailableError",
+    "HandleError",
+    "ProtocolError",
+    "CorruptionError",
+}
 
 
 def drawn_tree() -> dict[str, tuple[str | None, set[str]]]:

@@ -1,0 +1,117 @@
+"""Frames: how messages are cut out of a stream of bytes.
+
+A frame is its total length and the length of its head, two unsigned 32-bit integers, most significant byte first;
+then the head, then the attachments, each begun at a multiple of eight bytes from the frame's start.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from qstore_db.errors import ProtocolError
+from qstore_db.wire.limits import Limits
+
+Bytes: TypeAlias = "bytes | bytearray | memoryview"
+
+HEADER = struct.Struct(">II")
+ALIGNMENT = 8
+"""Numbers of an attachment can be used where they arrived."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One frame as it arrived. Both parts are views of one buffer that nobody else writes to."""
+
+    head: memoryview
+    attachments: memoryview
+    """From the first multiple of eight behind the head on."""
+
+    def __len__(self) -> int:
+        return _aligned(HEADER.size + len(self.head)) + len(self.attachments)
+
+
+def frame_of(head: Bytes, attachments: Sequence[Bytes]) -> list[Bytes]:
+    """The pieces of one frame, to be written one after the other; attachments are not copied."""
+    start = _aligned(HEADER.size + len(head))
+    total = start + sum(_aligned(len(attachment)) for attachment in attachments)
+    if total >= 1 << 32:
+        raise ProtocolError(f"a frame of {total} bytes cannot be written: its length has 32 bits")
+    pieces: list[Bytes] = [HEADER.pack(total, len(head)), head, bytes(start - HEADER.size - len(head))]
+    for attachment in attachments:
+        pieces += [attachment, bytes(_aligned(len(attachment)) - len(attachment))]
+    return [piece for piece in pieces if len(piece)]
+
+
+class FrameReader:
+    """Takes bytes as they come and gives whole frames. After a ProtocolError it must not be fed again.
+
+    `limits` may be replaced between frames.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._header = bytearray()
+        self._body = bytearray()
+        self._head = 0
+        self._filled: int | None = None
+
+    @property
+    def claimed(self) -> int:
+        """Bytes that the frame under way will take in all; 0 before its lengths are known."""
+        return 0 if self._filled is None else HEADER.size + len(self._body)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a frame has begun that is not complete."""
+        return bool(self._header) or self._filled is not None
+
+    def feed(self, data: Bytes) -> Iterator[Frame]:
+        """The frames that `data` completes. All of them must be taken before the next call.
+
+        Raises ProtocolError for lengths that contradict each other or exceed the limits.
+        """
+        rest = memoryview(data)
+        while len(rest):
+            if self._filled is None:
+                wanted = HEADER.size - len(self._header)
+                self._header += rest[:wanted]
+                rest = rest[wanted:]
+                if len(self._header) < HEADER.size:
+                    return
+                self._begin()
+            assert self._filled is not None
+            taken = rest[: len(self._body) - self._filled]
+            self._body[self._filled : self._filled + len(taken)] = taken
+            self._filled += len(taken)
+            rest = rest[len(taken) :]
+            if self._filled == len(self._body):
+                yield self._complete()
+
+    def _begin(self) -> None:
+        total, head = HEADER.unpack(self._header)
+        self._header.clear()
+        start = _aligned(HEADER.size + head)
+        if head == 0 or total < start or total % ALIGNMENT:
+            raise ProtocolError(f"a frame of {total} bytes with a head of {head} is none")
+        if head > self.limits.head:
+            raise ProtocolError(f"a head of {head} bytes is longer than the {self.limits.head} accepted")
+        if total - start > self.limits.attachments:
+            raise ProtocolError(
+                f"attachments of {total - start} bytes are more than the {self.limits.attachments} accepted"
+            )
+        # Of memory that was only claimed nothing is touched until bytes arrive to fill it.
+        self._body = bytearray(total - HEADER.size)
+        self._head, self._filled = head, 0
+
+    def _complete(self) -> Frame:
+        body = memoryview(self._body)
+        start = _aligned(HEADER.size + self._head) - HEADER.size
+        self._body, self._filled = bytearray(), None
+        return Frame(body[: self._head], body[start:])
+
+
+def _aligned(length: int) -> int:
+    return -(-length // ALIGNMENT) * ALIGNMENT

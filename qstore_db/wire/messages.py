@@ -1,0 +1,182 @@
+"""Messages: what a frame says.
+
+The head is a msgpack array `[kind, id, op, body]`. Arrays do not go through msgpack: where one stands in the body,
+the head has an extension of type ARRAY with its dtype and shape, and its numbers are the next attachment, in the
+order in which the extensions stand in the head.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from math import prod
+from typing import Any, Final
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from qstore_db.errors import ProtocolError
+from qstore_db.wire.frames import ALIGNMENT, Bytes, Frame, frame_of
+from qstore_db.wire.limits import Limits
+
+ARRAY: Final = 1
+"""Type of the extension that stands for an array: u8 dtype, u8 number of dimensions, u32 each dimension."""
+DTYPES: Final[Mapping[int, np.dtype[Any]]] = {
+    1: np.dtype("<f4"),
+    2: np.dtype("<f8"),
+    3: np.dtype("<i8"),
+    4: np.dtype("u1"),
+}
+"""All numbers are little-endian, as every machine that this runs on has them."""
+MAX_DIMENSIONS: Final = 2
+MAX_ID: Final = (1 << 63) - 1
+_PLAIN: Final = (str, int, float, bytes, np.ndarray, type(None))
+_CODES: Final = {dtype: code for code, dtype in DTYPES.items()}
+
+
+class Kind(IntEnum):
+    """What a message is for."""
+
+    HELLO = 1
+    """First of each side: version, token, limits."""
+    REQUEST = 2
+    RESPONSE = 3
+    """The answer to the request of that id, whole."""
+    ERROR = 4
+    """The request of that id failed; with id 0 the connection did."""
+    EVENT = 5
+    CANCEL = 6
+    """The request of that id is no longer wanted."""
+    CHUNK = 7
+    """A part of a stream that belongs to the request of that id."""
+    END = 8
+    """The stream is complete."""
+    WINDOW = 9
+    """So many more bytes of a stream may be sent."""
+    PING = 10
+    PONG = 11
+    GOAWAY = 12
+    """No request after the one of that id will be served on this connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message. Arrays in `body` are read-only views of the frame they came in."""
+
+    kind: Kind
+    id: int
+    """Of the request that it belongs to, chosen by who asked; 0 for none."""
+    op: str = ""
+    """What is asked for, as `db.query`; empty but in requests and events."""
+    body: Any = None
+    """None, bool, int, float, str, bytes, lists and maps with str keys of these, and arrays."""
+
+
+def encode(message: Message) -> list[Bytes]:
+    """The pieces of the message's frame. Arrays must be of a dtype in DTYPES, contiguous ones are not copied.
+
+    Raises TypeError for anything else that a body cannot hold: that is a mistake of the caller's.
+    """
+    attachments: list[Bytes] = []
+
+    def attach(value: object) -> msgpack.ExtType:
+        if not isinstance(value, np.ndarray) or value.dtype not in _CODES or value.ndim > MAX_DIMENSIONS:
+            raise TypeError(f"a message cannot hold a {type(value).__name__}: {value!r:.80}")
+        attachments.append(np.ascontiguousarray(value).data.cast("B") if value.size else b"")
+        return msgpack.ExtType(ARRAY, _reference(value))
+
+    head = msgpack.packb([message.kind, message.id, message.op, message.body], default=attach)
+    return frame_of(head, attachments)
+
+
+def decode(frame: Frame, limits: Limits) -> Message:
+    """What a frame says. Raises ProtocolError, and nothing else, for whatever is no message."""
+    try:
+        return _decode(frame, limits)
+    except ProtocolError:
+        raise
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        OverflowError,
+        RecursionError,
+        MemoryError,
+        struct.error,
+    ) as error:
+        raise ProtocolError(f"a head cannot be read: {error}") from error
+
+
+def _decode(frame: Frame, limits: Limits) -> Message:
+    arrays = _Attachments(frame.attachments)
+    head = msgpack.unpackb(
+        frame.head, ext_hook=arrays.take, object_pairs_hook=_map, strict_map_key=True, use_list=True
+    )
+    arrays.finish()
+    if not isinstance(head, list) or len(head) != 4:
+        raise ProtocolError("a head must be a list of kind, id, op and body")
+    kind, id, op, body = head
+    if type(kind) is not int or type(id) is not int or not 0 <= id <= MAX_ID or not isinstance(op, str):
+        raise ProtocolError("a head must begin with a kind, an id from 0 to 2^63 - 1 and an op")
+    _check(body, limits.depth)
+    return Message(Kind(kind), id, op, body)
+
+
+class _Attachments:
+    """Hands out the attachments of a frame one after the other."""
+
+    def __init__(self, content: memoryview) -> None:
+        self._content = content
+        self._at = 0
+
+    def take(self, type: int, reference: bytes) -> NDArray[Any]:
+        if type != ARRAY or len(reference) < 2 or reference[1] > MAX_DIMENSIONS:
+            raise ProtocolError(f"an extension of type {type} and {len(reference)} bytes is not known")
+        dtype = DTYPES[reference[0]]
+        shape = struct.unpack(f">{reference[1]}I", reference[2:])
+        count = prod(shape)
+        if self._at + count * dtype.itemsize > len(self._content):
+            raise ProtocolError(f"an array of shape {shape} reaches beyond its frame")
+        array = np.frombuffer(self._content, dtype, count, self._at).reshape(shape)
+        array.flags.writeable = False
+        self._at += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+        return array
+
+    def finish(self) -> None:
+        if self._at != len(self._content):
+            raise ProtocolError(f"of {len(self._content)} bytes of attachments the head names {self._at}")
+
+
+def _reference(array: NDArray[Any]) -> bytes:
+    return struct.pack(f">BB{array.ndim}I", _CODES[array.dtype], array.ndim, *array.shape)
+
+
+def _map(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+    """A map whose keys are distinct texts: of two equal ones msgpack would silently keep the last."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ProtocolError("a map has a key twice")
+    if not all(isinstance(key, str) for key in found):
+        raise ProtocolError("the keys of a map must be texts")
+    return found
+
+
+def _check(body: Any, depth: int) -> None:
+    """Nothing but what a message may hold, and not too deep."""
+    level = [body]
+    for _ in range(depth + 1):
+        inner: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                inner += value.values()
+            elif isinstance(value, list):
+                inner += value
+            elif not isinstance(value, _PLAIN):
+                raise ProtocolError(f"a message cannot hold a {type(value).__name__}")
+        level = inner
+        if not level:
+            return
+    raise ProtocolError(f"a body is nested more than {depth} deep")
