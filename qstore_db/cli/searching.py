@@ -261,9 +261,8 @@ def describe(match: Match, explain: bool) -> dict[str, Any]:
         data["tunneled"] = match.tunneled
     if explain:
         explanation = match.explain()
-        data["explain"] = {"terms": dict(explanation.terms), "scale": dict(explanation.scale)}
-        if explanation.path:
-            data["explain"]["path"] = list(explanation.path)
+        path = {"path": list(explanation.path)} if explanation.path else {}
+        data["explain"] = {"terms": dict(explanation.terms), "scale": dict(explanation.scale), **path}
     return data
 
 

@@ -88,7 +88,7 @@ def encode(message: Message) -> list[Bytes]:
         attachments.append(np.ascontiguousarray(value).data.cast("B") if value.size else b"")
         return msgpack.ExtType(ARRAY, _reference(value))
 
-    head = msgpack.packb([message.kind, message.id, message.op, message.body], default=attach)
+    head: bytes = msgpack.Packer(default=attach).pack([message.kind, message.id, message.op, message.body])
     return frame_of(head, attachments)
 
 
