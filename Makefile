@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 EXTRAS_base :=
 EXTRAS_test := [test]
-EXTRAS_lint := [test,lint]
+EXTRAS_lint := [lint]
 EXTRAS_bench := [bench]
 
 .PHONY: help demo test lint bench clean
