@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,11 +13,13 @@ import typer
 
 from qstore_db.cli import options
 from qstore_db.cli.opening import opened
-from qstore_db.cli.output import show
-from qstore_db.errors import ArgumentError, QStoreError
+from qstore_db.cli.output import print_warnings, show
+from qstore_db.errors import ArgumentError, QStoreError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from rich.console import Console
 
     from qstore_db.cli.sources import Source
     from qstore_db.database import QuantumDatabase
@@ -73,7 +75,7 @@ def import_records(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Store the records of a file, or of Fashion-MNIST, durably and in order.
+    """Store the records of a file, or of Fashion-MNIST, durably and in order, and index them.
 
     Fields other than id, vector, contexts, metadata and expires_at become metadata. The database is made if
     there is none; a collection other than "default" needs --create. Up to 5,000 records at a time are stored
@@ -93,22 +95,28 @@ def import_records(
     with opened(path, create=True) as database:
         made = create and _create(database, collection, source.dimension, metric)
         stored = _store(database, collection, source, upsert)
-    seconds = time.monotonic() - started
+        seconds = time.monotonic() - started
+        warnings = _index(database)
+    indexing = time.monotonic() - started - seconds
     result = {
         "collection": collection,
         "created": made,
         "imported": stored,
         "source": source.name,
         "seconds": round(seconds, 3),
+        "indexing_seconds": round(indexing, 3),
+        "warnings": warnings,
     }
     rate = f"{stored / seconds:,.0f} a second" if seconds else "at once"
-    show(
-        result,
-        json,
-        lambda console: console.print(
-            f"imported {stored:,} records from {source.name} into {collection!r} in {seconds:.1f} s ({rate})"
-        ),
-    )
+
+    def draw(console: Console) -> None:
+        console.print(
+            f"imported {stored:,} records from {source.name} into {collection!r} in {seconds:.1f} s ({rate}), "
+            f"indexed in {indexing:.1f} s"
+        )
+        print_warnings(console, warnings)
+
+    show(result, json, draw)
 
 
 def _create(database: QuantumDatabase, name: str, dimension: int, metric: Metric | None) -> bool:
@@ -148,6 +156,28 @@ def _store(database: QuantumDatabase, collection: str, source: Source, upsert: b
             stored += len(rows)
             advance(len(rows))
     return stored
+
+
+def _index(database: QuantumDatabase) -> list[str]:
+    """Wait for the index, which would be given up if the process ended; why there is none, if there is none.
+
+    The records are stored in any case.
+    """
+    with _status("indexing"):
+        try:
+            database.wait_indexed()
+        except UnavailableError as error:
+            return [error.message]
+    return []
+
+
+def _status(what: str) -> AbstractContextManager[object]:
+    """A turning sign on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from rich.console import Console
+
+    return Console(stderr=True).status(what)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pyarrow import csv, ipc, parquet
 
 from qstore_db import QuantumDatabase
 from qstore_db.cli import exits
+from qstore_db.errors import UnavailableError
 
 VECTORS = np.random.default_rng(2).standard_normal((12, 3)).astype(np.float32)
 TABLE = pa.table(
@@ -107,9 +108,25 @@ def test_without_ids_rows_are_numbered(run, target, tmp_path):
     assert [record is not None for record in records(target, ["0", "11", "12"])] == [True, True, False]
 
 
-def test_fashion_mnist_comes_with_contexts(run, target):
+def test_records_are_imported_even_if_no_index_can_be_built(run, target, tmp_path, monkeypatch):
+    def fail(self, timeout=None):
+        raise UnavailableError("the index could not be built")
+
+    np.save(tmp_path / "vectors.npy", VECTORS)
+    monkeypatch.setattr(QuantumDatabase, "wait_indexed", fail)
+    ended = run("import", tmp_path / "vectors.npy", "--path", target, "--json")
+    assert (ended.code, ended.data["imported"]) == (0, 12)
+    assert ended.data["warnings"] == ["the index could not be built"]
+    assert records(target, ["0"])[0] is not None
+
+
+def test_fashion_mnist_comes_with_contexts_and_is_indexed_for_the_next_command(run, target):
     ended = run("import", "--fashion-mnist", "--path", target, "--json")
     assert ended.data["imported"] >= 6_000
+    assert ended.data["warnings"] == []
+    assert run("tunnel", "--path", target, "--id", "train-00000", "--json").data["exact"] is False
+    with QuantumDatabase.connect(target) as database:
+        assert database.stats()["collections"]["default"]["unlinked_rows"] == 0
     record = records(target, ["train-00000"])[0]
     assert sum(weight for _, weight in record.contexts) == pytest.approx(1)
     assert set(record.metadata) == {"class", "label", "brightness"}
