@@ -197,6 +197,9 @@ class _Walk:
     def _tree(self, tree: _Tree, kind: int) -> Iterator[tuple[bytes, bytes]]:
         """Keys and values in order, every page checked before its own are given, the counts at the end."""
         found = _Counts()
+        # LMDB counts levels from there when the tree grows or shrinks.
+        if (tree.root == _NOWHERE) != (tree.depth == 0):
+            raise self._damage(tree.root, f"is the root of a tree of {tree.depth} levels, which it is not")
         if tree.root != _NOWHERE:
             yield from self._page(tree, tree.root, 1, kind, found, b"", None)
         if found != _Counts(tree.branches, tree.leaves, tree.overflows, tree.entries):

@@ -122,3 +122,20 @@ def test_a_list_of_free_pages_that_lies_beyond_every_file_is_found(
     flip_bit(path, 8 * (4096 * page + 80) + bit)  # in the number of the tree's first page
     with pytest.raises(CorruptionError):
         check_metas(path, both=True)
+
+
+@pytest.mark.parametrize("table", ["full", "bare"])
+@pytest.mark.parametrize("bit", range(16))
+def test_a_tree_that_lost_count_of_its_levels_is_found(tmp_path: Path, table: str, bit: int) -> None:
+    """A tree without entries has none, one of a single page has one; writes would go wrong from there."""
+    environment = Environment(tmp_path, tables=("full", "bare"), durable=False)
+    with environment.write() as transaction:
+        transaction.put(b"key", b"value", db=environment.tables["full"])
+    environment.close()
+    path = tmp_path / DATA_FILE
+    check_pages(path)
+    content, at = path.read_bytes(), -1
+    while (at := content.find(table.encode(), at + 1)) >= 0:  # pages of earlier transactions hold it too
+        flip_bit(path, 8 * (at + len(table) + 6) + bit)
+    with pytest.raises(CorruptionError):
+        check_pages(path)
