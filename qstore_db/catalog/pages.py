@@ -179,8 +179,12 @@ class _Walk:
         if self._size not in _PAGE_SIZES or meta.free.flags != _NUMERIC:
             raise self._damage(0, "describes no pages that LMDB writes")
         self._take(0, 2)
-        for _, value in self._tree(meta.free, _PLAIN):
+        for key, value in self._tree(meta.free, _PLAIN):
             count, *pages = struct.unpack(f"={len(value) // 8}Q", value)
+            if count > len(pages):  # LMDB would take what lies behind them for free pages
+                raise self._damage(
+                    meta.free.root, f"lists {count} free pages under {key!r}, not {len(pages)}"
+                )
             for page in pages[:count]:
                 self._take(page)
         free = len(self._taken) - 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import struct
 from pathlib import Path
 
 import pytest
@@ -137,5 +138,39 @@ def test_a_tree_that_lost_count_of_its_levels_is_found(tmp_path: Path, table: st
     content, at = path.read_bytes(), -1
     while (at := content.find(table.encode(), at + 1)) >= 0:  # pages of earlier transactions hold it too
         flip_bit(path, 8 * (at + len(table) + 6) + bit)
+    with pytest.raises(CorruptionError):
+        check_pages(path)
+
+
+@pytest.mark.parametrize("bit", range(64))
+def test_a_list_of_free_pages_that_is_longer_or_shorter_than_it_says_is_found(
+    tmp_path: Path, bit: int
+) -> None:
+    """A count that is too high makes LMDB take whatever lies behind the list for free pages."""
+    environment = Environment(tmp_path, tables=("one",), durable=False)
+    for value in (b"1", b"2", b"3"):
+        with environment.write() as transaction:
+            transaction.put(b"key", value, db=environment.tables["one"])
+    environment.close()
+    path = tmp_path / DATA_FILE
+    check_pages(path)
+    flipped = 0
+    content = path.read_bytes()
+    for page in range(len(content) // 4096):
+        # Leaves whose one key is a number of a transaction, with a list of a few pages behind it.
+        number, _, flags, lower, _upper = struct.unpack_from("=QHHHH", content, 4096 * page)
+        for at in (
+            struct.unpack_from(f"={(lower - 16) // 2}H", content, 4096 * page + 16) if flags == 2 else ()
+        ):
+            size, _, _, length = struct.unpack_from("=HHHH", content, 4096 * page + at)
+            start = 4096 * page + at + 8 + length
+            if (
+                number == page
+                and length == 8
+                and struct.unpack_from("=Q", content, start)[0] == size // 8 - 1
+            ):
+                flip_bit(path, 8 * start + bit)
+                flipped += 1
+    assert flipped
     with pytest.raises(CorruptionError):
         check_pages(path)
