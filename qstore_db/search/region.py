@@ -32,16 +32,16 @@ class Region:
 
 
 class _Numbers(threading.local):
-    """For each node its number in the region, -1 outside. Kept between calls, one a thread, and wiped by those who
-    wrote to it: clearing a million places each time would cost more than the walk."""
+    """For each node its number in the region, -1 outside. One array a thread, lent to one call at a time and given
+    back wiped: clearing a million places each time would cost more than the walk. A call that fails, or that a key
+    press interrupts, gives nothing back."""
 
     def __init__(self) -> None:
         self.array = np.empty(0, np.int32)
 
-    def over(self, n: int) -> NDArray[np.int32]:
-        if len(self.array) < n:
-            self.array = np.full(n + n // 4, -1, np.int32)
-        return self.array
+    def lent(self, n: int) -> NDArray[np.int32]:
+        array, self.array = self.array, np.empty(0, np.int32)
+        return array if len(array) >= n else np.full(n + n // 4, -1, np.int32)
 
 
 _numbers = _Numbers()
@@ -54,29 +54,27 @@ def grow(
 
     seeds: distinct nodes, at least one. allowed: (>= len(links),) which nodes may be entered; None: all.
     """
-    number = _numbers.over(len(links))
+    number = _numbers.lent(len(links))
     rounds, held = [seeds], list[tuple[Nodes, Nodes, Weights]]()
     room = size - len(seeds)
-    try:
-        number[seeds] = 0
-        while len(rounds[-1]):
-            held.append(links.edges_of(rounds[-1]))
-            if room <= 0:
-                break
-            reached = _next_round(*held[-1][1:], number, allowed, room, distances)
-            number[reached] = 0
-            rounds.append(reached)
-            room -= len(reached)
-        missing = also[number[also] < 0]
-        rounds.append(missing)
-        held.append(links.edges_of(missing))
-        nodes = np.concatenate(rounds)
-        number[nodes] = np.arange(len(nodes))
-        counts, target, weights = (np.concatenate(some) for some in zip(*held, strict=True))
-        return Region(nodes, _among(counts, target, weights, number))
-    finally:
-        for reached in rounds:
-            number[reached] = -1
+    number[seeds] = 0
+    while len(rounds[-1]):
+        held.append(links.edges_of(rounds[-1]))
+        if room <= 0:
+            break
+        reached = _next_round(*held[-1][1:], number, allowed, room, distances)
+        number[reached] = 0
+        rounds.append(reached)
+        room -= len(reached)
+    missing = also[number[also] < 0]
+    held.append(links.edges_of(missing))
+    nodes = np.concatenate([*rounds, missing])
+    number[nodes] = np.arange(len(nodes))
+    counts, target, weights = (np.concatenate(some) for some in zip(*held, strict=True))
+    region = Region(nodes, _among(counts, target, weights, number))
+    number[nodes] = -1
+    _numbers.array = number
+    return region
 
 
 def _next_round(

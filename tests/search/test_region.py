@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from qstore_db.engines.links import NEIGHBOURS, Links, Lists
+from qstore_db.search import region as module
 from qstore_db.search.diffusion import Graph
 from qstore_db.search.region import Distances, Region, grow
 
@@ -220,6 +224,41 @@ def test_a_search_that_fails_leaves_no_trace_either() -> None:
         grow(links, np.array([0]), 3, None, unreadable, np.array([5]))
     region = grow(links, np.array([5]), 2, None, by(range(9)), NOBODY)
     assert nodes(region) == [5, 0]
+
+
+def test_an_interrupt_at_any_line_leaves_no_trace_either() -> None:
+    """A key press in a notebook comes between any two steps, and the next search runs in the same thread."""
+    links = listing(6, {0: {1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0, 5: 1.0}})
+
+    def search() -> list[int]:
+        return nodes(grow(links, np.array([0]), 3, None, by(range(9)), np.array([5])))
+
+    def interrupted(after: int) -> bool:
+        lines = 0
+
+        def trace(frame: FrameType, event: str, arg: object) -> Any:
+            nonlocal lines
+            if frame.f_code.co_filename == module.__file__ and event == "line":
+                lines += 1
+                if lines == after:
+                    raise KeyboardInterrupt
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            search()
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(before)
+        return False
+
+    expected, after = search(), 1
+    while interrupted(after):
+        assert search() == expected, f"after {after} lines"
+        after += 1
+    assert after > 30
 
 
 def test_threads_grow_their_regions_apart() -> None:
