@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
+
 from qstore_db.errors import ProtocolError
 from qstore_db.wire.limits import Limits
 
@@ -54,7 +56,7 @@ class FrameReader:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._header = bytearray()
-        self._body = bytearray()
+        self._body = memoryview(b"")
         self._head = 0
         self._filled: int | None = None
 
@@ -102,14 +104,13 @@ class FrameReader:
             raise ProtocolError(
                 f"attachments of {total - start} bytes are more than the {self.limits.attachments} accepted"
             )
-        # Of memory that was only claimed nothing is touched until bytes arrive to fill it.
-        self._body = bytearray(total - HEADER.size)
+        # Not a bytearray, which is filled with zeros: memory that a peer only claims must not become resident.
+        self._body = np.empty(total - HEADER.size, np.uint8).data
         self._head, self._filled = head, 0
 
     def _complete(self) -> Frame:
-        body = memoryview(self._body)
-        start = _aligned(HEADER.size + self._head) - HEADER.size
-        self._body, self._filled = bytearray(), None
+        body, start = self._body, _aligned(HEADER.size + self._head) - HEADER.size
+        self._body, self._filled = memoryview(b""), None
         return Frame(body[: self._head], body[start:])
 
 

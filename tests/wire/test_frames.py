@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import struct
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,8 +65,6 @@ def test_attachments_are_handed_on_without_a_copy() -> None:
 
 
 def test_numbers_of_an_attachment_lie_aligned_in_memory() -> None:
-    import numpy as np
-
     for length in range(1, 20):
         [frame] = FrameReader(Limits()).feed(written((b"h" * length, [bytes(16)])))
         assert np.frombuffer(frame.attachments, np.float64).flags.aligned
@@ -109,6 +110,18 @@ def test_a_reader_tells_what_the_frame_under_way_claims() -> None:
     assert (reader.under_way, reader.claimed) == (True, len(stream))
     list(reader.feed(stream[50:]))
     assert (reader.under_way, reader.claimed) == (False, 0)
+
+
+def test_memory_that_is_only_claimed_is_not_taken() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    stream, before = written((b"h", [bytes(16 << 20)])), resident()
+    readers = [FrameReader(Limits()) for _ in range(20)]
+    for reader in readers:
+        list(reader.feed(stream[:100]))
+    assert sum(reader.claimed for reader in readers) > 320 << 20
+    assert resident() - before < 32 << 20
 
 
 def test_a_frame_too_long_for_its_length_field_is_not_written() -> None:
