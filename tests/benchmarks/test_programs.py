@@ -11,19 +11,9 @@ from typing import Any
 import pytest
 
 from benchmarks import table
+from benchmarks.__main__ import PROGRAMS
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = (
-    "embedded_search",
-    "filtered_search",
-    "context_query",
-    "contexts_depth",
-    "tunnel",
-    "tunnel_defaults",
-    "ingest",
-    "objective",
-    "claims",
-)
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
