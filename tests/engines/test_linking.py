@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from qstore_db.engines.base import CollectionSpec, Delete, Put, Selection
+from qstore_db.engines.embedded import files
 from qstore_db.engines.embedded.engine import EmbeddedEngine
 from qstore_db.engines.links import NEIGHBOURS, Links
+from qstore_db.errors import DiskFullError
 from qstore_db.records import Metric, Vectors
 
 pytestmark = pytest.mark.usefixtures("resting_janitor")
@@ -231,3 +235,30 @@ def test_links_that_are_saved_are_not_written_again(linked: EmbeddedEngine) -> N
     linked.snapshot()
     assert link_file(linked.directory).name == name
     assert link_file(linked.directory).stat().st_mtime_ns == before
+
+
+def test_a_disk_that_is_full_when_links_are_saved_costs_nothing_that_was_saved_before(
+    linked: EmbeddedEngine, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linked.snapshot()
+    write(linked, 0, rows(30, 4))
+    index(linked)
+    written = files.write_arrays
+
+    def full(path: Path, values: Any, arrays: Any) -> None:
+        if "indptr" in arrays:
+            path.write_bytes(b"half of it")
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        written(path, values, arrays)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_arrays", full)
+        with pytest.raises(DiskFullError):
+            linked.snapshot()
+    assert not list((linked.directory / "index").rglob("writing.tmp"))
+    again = start(crashed(linked, tmp_path / "crashed"))
+    assert again.recoveries["l"].skipped == ()
+    assert again.view("l").count(Selection()) == 1_500
+    linked.snapshot()  # there is room again
+    assert linked.collection("l").unsaved_links == 0
+    assert linked.verify().ok
