@@ -23,7 +23,10 @@ QStoreError
 ├── UnavailableError                      try again; nothing was written
 │   ├── DiskFullError                     free some space; the store goes on by itself
 │   ├── QueueFullError                    more writes are waiting than the queue may hold
-│   └── WaitTimeoutError (also TimeoutError)
+│   ├── WaitTimeoutError (also TimeoutError)
+│   ├── UnreachableError                  no server answered, or it is going away
+│   └── CancelledError                    whoever asked no longer wants the answer
+├── OutcomeUnknownError                   the connection was lost: look whether the write is there
 ├── HandleError                           this handle is of no more use: open a new one
 │   ├── ClosedError                       the database was closed
 │   ├── ForkedError                       the handle was opened before a fork
@@ -192,6 +195,24 @@ class WaitTimeoutError(UnavailableError, TimeoutError):
     """What was waited for did not happen within the given time."""
 
     code = "timeout"
+
+
+class UnreachableError(UnavailableError):
+    """No server could be reached at that address, or the one there is going away."""
+
+    code = "unreachable"
+
+
+class CancelledError(UnavailableError):
+    """Whoever sent the request took it back before it was begun."""
+
+    code = "cancelled"
+
+
+class OutcomeUnknownError(QStoreError):
+    """The connection was lost, or the time was over, after a write was sent: it may have been applied or not."""
+
+    code = "outcome_unknown"
 
 
 class HandleError(QStoreError):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import ParamSpec, Self, TypeVar
 
 from qstore_db.config import DatabaseConfig
+from qstore_db.database.bell import Bell
 from qstore_db.database.core import Core
 from qstore_db.database.operations import Operation, WriteOperation
 from qstore_db.database.writes import Draft
@@ -54,31 +54,6 @@ class LocalEdge:
 
     def close(self) -> None:
         self.core.close()
-
-
-class Bell:
-    """Wakes the futures of one event loop, many at once: waking a loop is a system call that gives the GIL away,
-    and for a whole group of writes one is enough."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        self.loop = loop
-        self._done: deque[asyncio.Future[None]] = deque()
-        self._rung = False
-
-    def ring(self, future: asyncio.Future[None]) -> None:
-        """Resolve `future` on its loop. Callable from any thread."""
-        self._done.append(future)
-        if not self._rung and self.loop is not None:
-            self._rung = True
-            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
-                self.loop.call_soon_threadsafe(self._answer)
-
-    def _answer(self) -> None:
-        self._rung = False  # before the queue is emptied: whoever comes after that rings again
-        while self._done:
-            future = self._done.popleft()
-            if not future.done():  # the waiting task may have been cancelled; the write itself goes on
-                future.set_result(None)
 
 
 class AsyncLocalEdge:
@@ -139,6 +114,11 @@ class AsyncLocalEdge:
         if self._bell.loop is not loop:
             self._bell = Bell(loop)
         bell, done = self._bell, loop.create_future()
-        pending.add_done_callback(lambda: bell.ring(done))
+        pending.add_done_callback(lambda: bell.ring(partial(_resolve, done)))
         await done
         return pending.result()
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():  # the waiting task may have been cancelled; the write itself goes on
+        future.set_result(None)

@@ -42,6 +42,8 @@ class Operation(Generic[P, T]):
     answer: Callable[[T], Fields]
     understand: Callable[[Fields], T]
     """An answer to the result."""
+    scope: tuple[str, ...] = ("collection",)
+    """The fields that name the collections it is about; without any it is about all of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +57,7 @@ class WriteOperation(Generic[P]):
     many: bool = False
     """Whether encoding the records takes long enough to hold up others."""
     role: Role = "write"
+    scope: tuple[str, ...] = ("collection",)
 
 
 def plain(**parameters: Any) -> tuple[Callable[..., Fields], Callable[[Fields], tuple[Any, ...]]]:

@@ -82,6 +82,7 @@ COLLECTION: Operation[[str], CollectionSpec | None] = Operation(
     _unpack_name,
     _answer_spec,
     _understand_spec,
+    scope=("name",),
 )
 CREATE_COLLECTION: Operation[[str, int, str, str, str, float], None] = Operation(
     "db.create_collection",
@@ -91,6 +92,7 @@ CREATE_COLLECTION: Operation[[str, int, str, str, str, float], None] = Operation
     _unpack_spec,
     no_result,
     nothing,
+    scope=("name",),
 )
 LIST_COLLECTIONS: Operation[[], list[str]] = Operation(
     "db.list_collections",
@@ -100,6 +102,7 @@ LIST_COLLECTIONS: Operation[[], list[str]] = Operation(
     _unpack_nothing,
     lambda names: {"names": names},
     lambda given: list(given["names"]),
+    scope=(),
 )
 RENAME_COLLECTION: Operation[[str, str], None] = Operation(
     "db.rename_collection",
@@ -109,6 +112,7 @@ RENAME_COLLECTION: Operation[[str, str], None] = Operation(
     _unpack_rename,
     no_result,
     nothing,
+    scope=("old", "new"),
 )
 DROP_COLLECTION: Operation[[str], None] = Operation(
     "db.drop_collection",
@@ -118,6 +122,7 @@ DROP_COLLECTION: Operation[[str], None] = Operation(
     _unpack_name,
     no_result,
     nothing,
+    scope=("name",),
 )
 REINDEX: Operation[[str, IndexKind | None, StorageKind | None], None] = Operation(
     "db.reindex",
@@ -127,6 +132,7 @@ REINDEX: Operation[[str, IndexKind | None, StorageKind | None], None] = Operatio
     _unpack_reindex,
     no_result,
     nothing,
+    scope=("name",),
 )
 CREATE_GROUP: Operation[[str, Sequence[str], float, Sequence[str], str], None] = Operation(
     "db.create_group",
@@ -145,6 +151,7 @@ LIST_GROUPS: Operation[[], list[Group]] = Operation(
     _unpack_nothing,
     _answer_groups,
     _understand_groups,
+    scope=(),
 )
 DROP_GROUP: Operation[[str], None] = Operation(
     "db.drop_group",
@@ -154,6 +161,7 @@ DROP_GROUP: Operation[[str], None] = Operation(
     _unpack_name,
     no_result,
     nothing,
+    scope=(),
 )
 WAIT_INDEXED: Operation[[float | None], None] = Operation(
     "db.wait_indexed",
@@ -163,6 +171,7 @@ WAIT_INDEXED: Operation[[float | None], None] = Operation(
     _unpack_wait,
     no_result,
     nothing,
+    scope=(),
 )
 SNAPSHOT: Operation[[], int] = Operation(
     "db.snapshot",
@@ -172,6 +181,7 @@ SNAPSHOT: Operation[[], int] = Operation(
     _unpack_nothing,
     lambda sequence: {"sequence": sequence},
     lambda given: int(given["sequence"]),
+    scope=(),
 )
 COMPACT: Operation[[], int] = Operation(
     "db.compact",
@@ -181,6 +191,7 @@ COMPACT: Operation[[], int] = Operation(
     _unpack_nothing,
     lambda freed: {"bytes": freed},
     lambda given: int(given["bytes"]),
+    scope=(),
 )
 BACKUP: Operation[[str | Path], Path] = Operation(
     "db.backup",
@@ -190,6 +201,7 @@ BACKUP: Operation[[str | Path], Path] = Operation(
     plain(dest=REQUIRED)[1],
     lambda folder: {"dest": str(folder)},
     lambda given: Path(given["dest"]),
+    scope=(),
 )
 VERIFY: Operation[[], dict[str, Any]] = Operation(
     "db.verify",
@@ -199,6 +211,7 @@ VERIFY: Operation[[], dict[str, Any]] = Operation(
     _unpack_nothing,
     lambda report: report,
     _tuples,
+    scope=(),
 )
 STATS: Operation[[], dict[str, Any]] = Operation(
     "db.stats",
@@ -208,4 +221,5 @@ STATS: Operation[[], dict[str, Any]] = Operation(
     _unpack_nothing,
     lambda stats: stats,
     lambda given: given,
+    scope=(),
 )
