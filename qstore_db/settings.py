@@ -47,7 +47,7 @@ def in_environment(kind: type, environment: Mapping[str, str]) -> dict[str, Give
 
 def values_of(kind: type, given: Mapping[str, Given]) -> dict[str, Any]:
     """The value of each setting; texts are parsed. Raises ConfigurationError naming the place and the text."""
-    parsers = {f.name: f.metadata.get("parse") for f in fields(kind)}
+    parsers = {f.name: f.metadata["parse"] for f in fields(kind) if "parse" in f.metadata}
     values: dict[str, Any] = {}
     for name, each in given.items():
         try:
@@ -73,14 +73,14 @@ def whole(text: str) -> int:
         raise ValueError("must be an integer") from None
 
 
-def check_names(owner: str, given: Iterable[str], known: Iterable[str]) -> None:
+def check_names(owner: str, given: Iterable[str], known: Iterable[str], what: str = "field") -> None:
     """Raises ConfigurationError for a name that `owner` does not have, with the nearest one that it has."""
     known = list(known)
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
-            raise ConfigurationError(f"{owner} has no field {name!r}; {hint}", subject=name)
+            raise ConfigurationError(f"{owner} has no {what} {name!r}; {hint}", subject=name)
 
 
 def refusal(name: str, value: object, why: str, *, subject: str | None = None) -> ConfigurationError:
