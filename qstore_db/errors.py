@@ -19,7 +19,9 @@ QStoreError
 │   └── VersionConflictError              `if_version` no longer holds
 ├── ConfigurationError (also ValueError)  fix the configuration or install an extra
 │   ├── DatabaseLockedError               another process owns the directory
-│   └── FormatError                       a directory or file of another format version
+│   ├── FormatError                       a directory or file of another format version
+│   ├── AuthenticationError               a token that the server does not know: use one that it made
+│   └── ForbiddenError                    a token whose role or collections do not allow it: use another
 ├── UnavailableError                      try again; nothing was written
 │   ├── DiskFullError                     free some space; the store goes on by itself
 │   ├── QueueFullError                    more writes are waiting than the queue may hold
@@ -170,6 +172,19 @@ class FormatError(ConfigurationError):
     """A directory or file written in a format this release does not read."""
 
     code = "format"
+
+
+class AuthenticationError(ConfigurationError):
+    """The server knows no such token, or it was given none and wants one. Never shows the token."""
+
+    code = "authentication"
+
+
+class ForbiddenError(ConfigurationError):
+    """The token's role or its collections do not allow this; `subject` is the collection, or the role that it
+    takes."""
+
+    code = "forbidden"
 
 
 class UnavailableError(QStoreError):
