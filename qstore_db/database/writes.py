@@ -44,9 +44,12 @@ class Draft:
         """Records that it stores."""
         return sum(isinstance(write, Put) for write in self.writes)
 
-    def begin(self, patience: float) -> Pending:
-        """Raises QueueFullError where the queue has no room within `patience` seconds."""
-        return self.engine.write(self.collection, self.writes, patience=patience)
+    def begin(self, patience: float, key: bytes | None = None) -> Pending:
+        """Raises QueueFullError where the queue has no room within `patience` seconds.
+
+        key: 16 random bytes. A write that was begun with the same key is not applied again: its result comes back.
+        """
+        return self.engine.write(self.collection, self.writes, patience=patience, key=key)
 
 
 class Writes:

@@ -7,6 +7,7 @@ lone query is searched for at once, on the loop, since a worker thread would cos
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING
@@ -79,7 +80,9 @@ class Batcher:
             self._busy = True
             self._batch(len(group))
             self._lane.submit(
-                self, lambda: _results(self._core, group, options), lambda found, _: self._deliver(group, found)
+                self,
+                lambda: _results(self._core, group, options),
+                lambda found, _: self._deliver(group, found),
             )
             return
         if group:
@@ -87,12 +90,16 @@ class Batcher:
             self._answer(group, _results(self._core, group, options))
         self._schedule()
 
-    def _deliver(self, group: Sequence[tuple[Request, Vectors]], found: Sequence[QueryResult | Exception]) -> None:
+    def _deliver(
+        self, group: Sequence[tuple[Request, Vectors]], found: Sequence[QueryResult | Exception]
+    ) -> None:
         self._busy = False
         self._schedule()
         self._answer(group, found)
 
-    def _answer(self, group: Sequence[tuple[Request, Vectors]], found: Sequence[QueryResult | Exception]) -> None:
+    def _answer(
+        self, group: Sequence[tuple[Request, Vectors]], found: Sequence[QueryResult | Exception]
+    ) -> None:
         for (request, _), result in zip(group, found, strict=True):
             self._answered(request, result)
 
@@ -113,10 +120,8 @@ def _results(
 ) -> Sequence[QueryResult | Exception]:
     """One result or error each: a query that is refused must not fail its neighbours."""
     if len(group) > 1:
-        try:
+        with contextlib.suppress(Exception):  # whose it was shows when each is searched for alone
             return core.reads.query_batch(np.stack([vector for _, vector in group]), options)
-        except Exception:  # noqa: BLE001 - whose it was shows when each is searched for alone
-            pass
     return [_result(core, vector, options) for _, vector in group]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from qstore_db.database import operations
@@ -24,7 +23,7 @@ from qstore_db.wire.limits import UNAUTHENTICATED, Limits
 from qstore_db.wire.messages import Kind, Message, decode, encode
 from qstore_db.wire.parts import joined
 from qstore_db.wire.streams import Incoming, Outgoing
-from qstore_server.access import LOCAL, Role, Token
+from qstore_server.access import Role, Token
 from qstore_server.requests import HEAD_CHARGE, Answer, Request
 
 if TYPE_CHECKING:
@@ -41,6 +40,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, server: Server, *, trusted: bool) -> None:
         """trusted: the peer needs no token, since only the owner of the directory can reach it."""
+        self.number = server.next_number()
         self._server = server
         self._trusted = trusted
         self._loop = server.loop
@@ -77,14 +77,14 @@ class Connection(asyncio.Protocol):
         for request in self._requests.values():
             request.cancelled = True
         for request, _ in [*self._uploads.values(), *self._streams.values()]:
-            self._forget(request)
+            self._finish(request, _taken_back(request))
         self._uploads.clear()
         self._streams.clear()
         self._server.closed(self)
 
     def data_received(self, data: bytes) -> None:
         now = self._active = self._loop.time()
-        self._server.statistics.counts.bytes_received += len(data)
+        self._server.statistics.counts.received_bytes += len(data)
         begun = self._frame_since if self._reader.under_way else None
         try:
             for frame in self._reader.feed(data):
@@ -164,7 +164,7 @@ class Connection(asyncio.Protocol):
             elif isinstance(answer, list):
                 self._send(answer)
             elif request.cancelled:
-                error = CancelledError("the request was taken back", subject=request.operation.name)
+                error = _taken_back(request)
                 self._send(encode(Message(Kind.ERROR, request.id, "", fault_body(error))))
             else:
                 assert not isinstance(answer, QStoreError)
@@ -185,12 +185,7 @@ class Connection(asyncio.Protocol):
             return {"groups": [group for group in body["groups"] if group["collection"] in limits]}
         return body
 
-    def audit(self, request: Request) -> None:
-        """Note an administrative act before it is acknowledged. Called in the thread that performed it."""
-        if request.operation.role == "admin":
-            self._server.audit(self, request.operation.name, request.fields)
-
-    # Inside: messages
+    # Messages
 
     def _take(self, message: Message, frame: Frame) -> None:
         if self.token is None:
@@ -247,6 +242,7 @@ class Connection(asyncio.Protocol):
             self._refuse(message, error)
             return
         self._requests[message.id] = request
+        self._server.begun()
         self._charge(charge)
         if request.more:
             incoming = Incoming(self._server.config.window, self._server.config.request_bytes)
@@ -264,7 +260,8 @@ class Connection(asyncio.Protocol):
         assert self.token is not None
         operation, needed = request.operation, Role(request.operation.role)
         named = list(request.collections())
-        for collection in named or [None]:
+        self.token.require(needed)
+        for collection in named:
             self.token.require(needed, collection)
         everything = not operation.scope and operation not in (
             operations.LIST_COLLECTIONS,
@@ -320,12 +317,12 @@ class Connection(asyncio.Protocol):
             if id in self._uploads:
                 del self._uploads[id]
                 self._refused_uploads.add(id)
-                self.answer(request, CancelledError("the request was taken back", subject=request.operation.name))
+                self.answer(request, _taken_back(request))
             elif id in self._streams:
                 del self._streams[id]
-                self.answer(request, CancelledError("the request was taken back", subject=request.operation.name))
+                self.answer(request, _taken_back(request))
 
-    # Inside: flow
+    # Flow
 
     def _pump(self, request: Request, stream: Outgoing) -> None:
         try:
@@ -343,13 +340,10 @@ class Connection(asyncio.Protocol):
             self._finish(request, None)
 
     def _finish(self, request: Request, error: QStoreError | None) -> None:
-        self._server.answered(self, request, error)
-        self._forget(request)
-        self._close_if_done()
-
-    def _forget(self, request: Request) -> None:
+        self._server.answered(request, error)
         if self._requests.pop(request.id, None) is not None:
             self._charge(-request.charge)
+        self._close_if_done()
 
     def _charge(self, nbytes: int) -> None:
         self._charged += nbytes
@@ -377,7 +371,7 @@ class Connection(asyncio.Protocol):
 
     def _send(self, frame: list[Bytes]) -> None:
         if self._transport is not None:
-            self._server.statistics.counts.bytes_sent += sum(map(len, frame))
+            self._server.statistics.counts.sent_bytes += sum(map(len, frame))
             self._transport.writelines(frame)
 
     def _close_if_done(self) -> None:
@@ -392,7 +386,9 @@ class Connection(asyncio.Protocol):
 
     def _drop(self, reason: str) -> None:
         _log.info("connection dropped", extra={"peer": self.peer, "reason": reason})
-        self._server.statistics.counts.dropped += 1
+        self._server.statistics.counts.connections_dropped += 1
         self.abort()
 
 
+def _taken_back(request: Request) -> CancelledError:
+    return CancelledError("the request was taken back", subject=request.operation.name)

@@ -61,6 +61,11 @@ class Request:
             raise ArgumentError(f"$key must be {KEY_BYTES} bytes", subject="$key")
         self.key: bytes | None = key
 
+    @property
+    def name(self) -> str:
+        """For logs: it is the same nowhere else while the server runs."""
+        return f"{self.connection.number}-{self.id}"
+
     def check_wanted(self, now: float) -> None:
         """Raises CancelledError or WaitTimeoutError where nobody waits for the answer any more."""
         if self.cancelled:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -54,16 +55,22 @@ _BATCHED = QueryOptions.__dataclass_fields__.keys() & {
 }
 """Options that a batched query may give."""
 
+Auditing = Callable[[Request], "contextlib.AbstractContextManager[None]"]
+
 _log = logging.getLogger("qstore.server")
 
 
 class Service:
     """Performs requests, each answered once through its connection. To be used on one event loop."""
 
-    def __init__(self, core: Core, loop: asyncio.AbstractEventLoop, statistics: Statistics) -> None:
+    def __init__(
+        self, core: Core, loop: asyncio.AbstractEventLoop, statistics: Statistics, auditing: Auditing
+    ) -> None:
+        """auditing: what stands around an administrative act."""
         self.core = core
         self._loop = loop
         self._statistics = statistics
+        self._auditing = auditing
         self._bell = Bell(loop)
         self._limits = Limits()
         self._search = Lane("search", 1, loop)
@@ -130,9 +137,10 @@ class Service:
             self._submit(self._work, request)
 
     def _found(self, request: Request, result: QueryResult | Exception) -> None:
+        if isinstance(result, Exception):
+            self.fail(request, result)
+            return
         try:
-            if isinstance(result, Exception):
-                raise result
             self._answer(request, pack_results([result]))
         except Exception as error:  # noqa: BLE001 - reading the records may fail too
             self.fail(request, error)
@@ -198,10 +206,10 @@ class Service:
 
     def _in_a_lane(self, request: Request) -> Any:
         request.check_wanted(self._loop.time())
-        body = _performed(self.core, request)
+        with self._auditing(request) if request.operation.role == "admin" else contextlib.nullcontext():
+            body = _performed(self.core, request)
         if request.operation is operations.STATS:
             body = {**body, "server": self._statistics.as_data()}
-        request.connection.audit(request)
         return answer_of(request.id, body, self._limits)
 
     def _delivered(self, request: Request, answer: Any, error: Exception | None) -> None:
@@ -256,5 +264,3 @@ def _is_quick(request: Request) -> bool:
 
 def _ignore(_: Any, __: Exception | None) -> None:
     """What measures a scale tells nobody: a later write or search measures it again."""
-
-
