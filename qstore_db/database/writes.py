@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -46,8 +46,13 @@ DEFAULT = "default"
 ATOMIC_RECORDS = 10_000
 """insert_many and upsert_many are all or nothing up to this many records, and in pieces of it beyond."""
 
-Begin: TypeAlias = "Callable[[float], Pending]"
-"""Begins a checked write, given the seconds to wait for room in the queue before QueueFullError."""
+
+class Begin(Protocol):
+    """Begins a checked write."""
+
+    def __call__(self, patience: float, key: bytes | None = None) -> Pending:
+        """Waits `patience` seconds for room in the queue before QueueFullError; `key` as in `Engine.write`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +158,7 @@ class Writes:
         return self.begin(collection, writes)
 
     def begin(self, collection: str, writes: Sequence[Write]) -> Begin:
-        return lambda patience: self._engine.write(collection, writes, patience=patience)
+        return lambda patience, key=None: self._engine.write(collection, writes, patience=patience, key=key)
 
     def _superposition(self, contexts: Contexts) -> Superposition:
         state = Superposition.parse(contexts)
