@@ -93,6 +93,7 @@ CREATE_COLLECTION: Operation[[str, int, str, str, str, float], None] = Operation
     no_result,
     nothing,
     scope=("name",),
+    repeatable=False,
 )
 LIST_COLLECTIONS: Operation[[], list[str]] = Operation(
     "db.list_collections",
@@ -113,6 +114,7 @@ RENAME_COLLECTION: Operation[[str, str], None] = Operation(
     no_result,
     nothing,
     scope=("old", "new"),
+    repeatable=False,
 )
 DROP_COLLECTION: Operation[[str], None] = Operation(
     "db.drop_collection",
@@ -123,6 +125,8 @@ DROP_COLLECTION: Operation[[str], None] = Operation(
     no_result,
     nothing,
     scope=("name",),
+    repeatable=False,
+    patient=True,
 )
 REINDEX: Operation[[str, IndexKind | None, StorageKind | None], None] = Operation(
     "db.reindex",
@@ -133,6 +137,8 @@ REINDEX: Operation[[str, IndexKind | None, StorageKind | None], None] = Operatio
     no_result,
     nothing,
     scope=("name",),
+    repeatable=False,
+    patient=True,
 )
 CREATE_GROUP: Operation[[str, Sequence[str], float, Sequence[str], str], None] = Operation(
     "db.create_group",
@@ -142,6 +148,7 @@ CREATE_GROUP: Operation[[str, Sequence[str], float, Sequence[str], str], None] =
     _unpack_group,
     no_result,
     nothing,
+    repeatable=False,
 )
 LIST_GROUPS: Operation[[], list[Group]] = Operation(
     "db.list_groups",
@@ -162,6 +169,7 @@ DROP_GROUP: Operation[[str], None] = Operation(
     no_result,
     nothing,
     scope=(),
+    repeatable=False,
 )
 WAIT_INDEXED: Operation[[float | None], None] = Operation(
     "db.wait_indexed",
@@ -172,6 +180,7 @@ WAIT_INDEXED: Operation[[float | None], None] = Operation(
     no_result,
     nothing,
     scope=(),
+    patient=True,
 )
 SNAPSHOT: Operation[[], int] = Operation(
     "db.snapshot",
@@ -182,6 +191,7 @@ SNAPSHOT: Operation[[], int] = Operation(
     lambda sequence: {"sequence": sequence},
     lambda given: int(given["sequence"]),
     scope=(),
+    patient=True,
 )
 COMPACT: Operation[[], int] = Operation(
     "db.compact",
@@ -192,6 +202,7 @@ COMPACT: Operation[[], int] = Operation(
     lambda freed: {"bytes": freed},
     lambda given: int(given["bytes"]),
     scope=(),
+    patient=True,
 )
 BACKUP: Operation[[str | Path], Path] = Operation(
     "db.backup",
@@ -202,6 +213,8 @@ BACKUP: Operation[[str | Path], Path] = Operation(
     lambda folder: {"dest": str(folder)},
     lambda given: Path(given["dest"]),
     scope=(),
+    patient=True,
+    repeatable=False,
 )
 VERIFY: Operation[[], dict[str, Any]] = Operation(
     "db.verify",
@@ -212,6 +225,7 @@ VERIFY: Operation[[], dict[str, Any]] = Operation(
     lambda report: report,
     _tuples,
     scope=(),
+    patient=True,
 )
 STATS: Operation[[], dict[str, Any]] = Operation(
     "db.stats",

@@ -14,6 +14,7 @@ import google_crc32c
 
 from qstore_db.errors import CorruptionError
 from qstore_db.records import Body
+from qstore_db.records.body import pack
 
 FORMAT = 1
 """Of the directory. A directory of a newer format is refused; each released format keeps a golden directory."""
@@ -229,7 +230,7 @@ class Receipt:
 
 def fingerprint(cid: int, writes: Sequence[tuple[int, str]]) -> int:
     """Of the collection, and of the kind and the id of each write."""
-    return int(google_crc32c.value(_packers.packer.pack([cid, writes])))
+    return int(google_crc32c.value(pack([cid, writes])))
 
 
 def encode_receipt(key: bytes, receipt: Receipt) -> bytes:
