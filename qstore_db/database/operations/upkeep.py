@@ -23,13 +23,6 @@ _pack_group, _unpack_group = plain(
 )
 
 
-def _listed(*arguments: Any) -> Fields:
-    """Sequences of whatever kind as lists; what is no sequence is refused on the other side."""
-    name, ids, correlation, fields, collection = arguments
-    as_lists = [list(value) if isinstance(value, Sequence) else value for value in (ids, fields)]
-    return _pack_group(name, as_lists[0], correlation, as_lists[1], collection)
-
-
 def _answer_spec(spec: CollectionSpec | None) -> Fields:
     if spec is None:
         return {}
@@ -144,7 +137,7 @@ CREATE_GROUP: Operation[[str, Sequence[str], float, Sequence[str], str], None] =
     "db.create_group",
     "write",
     lambda core, *arguments: core.groups.create(*arguments),
-    _listed,
+    _pack_group,
     _unpack_group,
     no_result,
     nothing,

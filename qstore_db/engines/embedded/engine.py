@@ -183,9 +183,7 @@ class EmbeddedEngine:
             if collection.spec.index != "flat":
                 collection.seal(SEAL_ROWS)
         if not self._builder.wait(timeout):
-            raise WaitTimeoutError(
-                f"the index was not complete after {timeout} s; it goes on in the background"
-            )
+            raise not_indexed(timeout)
         self._environment.check()
         if self._builder.fault is not None:
             raise UnavailableError(
@@ -306,3 +304,7 @@ class EmbeddedEngine:
             default=0,
         )
         return min(0.05 * max(backlog - MAX_UNBUILT, 0), _LONGEST_DELAY)
+
+
+def not_indexed(timeout: float | None) -> WaitTimeoutError:
+    return WaitTimeoutError(f"the index was not complete after {timeout} s; it goes on in the background")
