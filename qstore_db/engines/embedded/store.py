@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import lmdb
 import numpy as np
@@ -64,35 +65,44 @@ class Store:
             raise self._corrupt(error) from None
 
     def vector(self, transaction: lmdb.Transaction[bytes], cid: int, row: int, id: str) -> Vectors:
-        with transaction.cursor(self._tables[layout.VECTORS]) as cursor:
+        with self.vectors(transaction) as cursor:
             return self._vector(cursor, cid, row, id)
+
+    def vectors(self, transaction: lmdb.Transaction[bytes]) -> lmdb.Cursor[bytes]:
+        """A cursor for the vectors of many records, one after the other."""
+        return transaction.cursor(self._tables[layout.VECTORS])
 
     def fetch(self, cid: int, ids: Iterable[str], now: float) -> list[Record | None]:
         """The newest committed records by id, as of one moment; None for absent and expired ones."""
         out: list[Record | None] = []
-        with (
-            self.environment.read() as transaction,
-            transaction.cursor(self._tables[layout.VECTORS]) as cursor,
-        ):
+        with self.environment.read() as transaction, self.vectors(transaction) as cursor:
             for id in ids:
                 row = self.row_of(transaction, cid, id)
-                body = None if row is None else self.body(transaction, cid, row)
-                if row is None or body is None or (body.expires_at is not None and body.expires_at <= now):
-                    out.append(None)
-                else:
-                    self._check_id(body, id, row)
-                    out.append(_record(row, body, self._vector(cursor, cid, row, id)))
+                out.append(None if row is None else self.at(transaction, cursor, cid, row, id, now))
         return out
+
+    def at(
+        self,
+        transaction: lmdb.Transaction[bytes],
+        vectors: lmdb.Cursor[bytes],
+        cid: int,
+        row: int,
+        id: str,
+        now: float,
+    ) -> Record | None:
+        """The record of an id, which leads to `row`; None where it expired. `vectors` is a cursor over theirs."""
+        body = self.body(transaction, cid, row)
+        if body.expires_at is not None and body.expires_at <= now:
+            return None
+        self._check_id(body, id, row)
+        return _record(row, body, self._vector(vectors, cid, row, id))
 
     def records(self, cid: int, rows: NDArray[np.int64], *, vectors: bool = True) -> list[Record]:
         """Records by row, their `vector` empty without `vectors`.
 
         Rows of a snapshot stay stored for as long as the snapshot is held.
         """
-        with (
-            self.environment.read() as transaction,
-            transaction.cursor(self._tables[layout.VECTORS]) as cursor,
-        ):
+        with self.environment.read() as transaction, self.vectors(transaction) as cursor:
             out: list[Record] = []
             for row in rows.tolist():
                 body = self.body(transaction, cid, row)
@@ -108,7 +118,7 @@ class Store:
         """Every current record written after op sequence `after`, oldest first, as of one moment."""
         with (
             self.environment.read() as transaction,
-            transaction.cursor(self._tables[layout.VECTORS]) as vectors,
+            self.vectors(transaction) as vectors,
             transaction.cursor(self._tables[layout.ROWS]) as cursor,
         ):
             found = cursor.set_range(layout.row_key(cid, after + 1))
@@ -132,11 +142,15 @@ class Store:
 
     def oplog(self, after: int, limit: int | None = None) -> Iterator[Op]:
         """Entries with sequences above `after`, in order, as of one moment."""
-        with self.environment.read() as transaction, transaction.cursor(self._tables[layout.OPLOG]) as cursor:
+        with self.environment.read() as transaction:
+            yield from islice(self.ops(transaction, after), limit)
+
+    def ops(self, transaction: lmdb.Transaction[bytes], after: int) -> Iterator[Op]:
+        """The same within a read of the caller's."""
+        with transaction.cursor(self._tables[layout.OPLOG]) as cursor:
             found = cursor.set_range(layout.pack_row(after + 1))
-            while found and limit != 0:
+            while found:
                 yield layout.decode_op(*cursor.item())
-                limit = None if limit is None else limit - 1
                 found = cursor.next()
 
     def meta(self, name: str) -> int | None:
@@ -195,7 +209,7 @@ class Store:
     def drop(self, transaction: lmdb.Transaction[bytes], cid: int, row: int) -> None:
         """Forget a superseded row for good."""
         transaction.delete(layout.row_key(cid, row), db=self._tables[layout.ROWS])
-        with transaction.cursor(self._tables[layout.VECTORS]) as cursor:
+        with self.vectors(transaction) as cursor:
             prefix = layout.row_key(cid, row)
             found = cursor.set_range(prefix)
             while found and bytes(cursor.key()[: len(prefix)]) == prefix:
