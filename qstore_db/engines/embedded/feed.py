@@ -18,10 +18,10 @@ from qstore_db.records import Change
 _log = logging.getLogger(__name__)
 
 
-class Bell:
-    """Calls its subscribers back whenever there may be something new.
+class Subscribers:
+    """Who wants to be called whenever there may be something new.
 
-    It has no lock, since a subscription may be ended by a finaliser, in whatever a thread is just doing: each step
+    There is no lock, since a subscription may be ended by a finaliser, in whatever a thread is doing: each step
     on the dictionary is atomic.
     """
 
@@ -29,7 +29,7 @@ class Bell:
         self._callbacks: dict[object, Callable[[], None]] = {}
         self.closed = False
 
-    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+    def add(self, callback: Callable[[], None]) -> Callable[[], None]:
         """From now on; what is returned ends it."""
         key = object()
         self._callbacks[key] = callback
@@ -39,7 +39,7 @@ class Bell:
 
         return unsubscribe
 
-    def ring(self) -> None:
+    def call(self) -> None:
         for callback in list(self._callbacks.values()):
             try:
                 callback()
@@ -47,9 +47,9 @@ class Bell:
                 _log.exception("a subscriber to changes failed")
 
     def close(self) -> None:
-        """Ring for the last time."""
+        """Call for the last time."""
         self.closed = True
-        self.ring()
+        self.call()
 
 
 class Feed:
@@ -63,7 +63,7 @@ class Feed:
         since: int,
         published: Callable[[], int],
         clock: Callable[[], float],
-        bell: Bell,
+        subscribers: Subscribers,
     ) -> None:
         self._store = store
         self._collection = weakref.ref(collection)
@@ -71,7 +71,7 @@ class Feed:
         self._sequence = since
         self._published = published
         self._clock = clock
-        self._bell = bell
+        self._subscribers = subscribers
         if not 0 <= since <= published():
             raise ArgumentError(
                 f"since={since} must be from 0 to the last op sequence, {published()}; a later one is of another "
@@ -98,7 +98,7 @@ class Feed:
 
     def due(self) -> bool:
         collection = self._collection()
-        if self._bell.closed or collection is None or collection.dropped:
+        if self._subscribers.closed or collection is None or collection.dropped:
             return True
         published = self._published()  # before the collection's own, which moves first
         if collection.current.sequence > self._sequence:
@@ -115,7 +115,7 @@ class Feed:
             if self.due():
                 ready.set()
 
-        unsubscribe = self._bell.subscribe(look)
+        unsubscribe = self._subscribers.add(look)
         try:
             look()
             ready.wait(timeout)

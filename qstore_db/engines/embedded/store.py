@@ -65,7 +65,7 @@ class Store:
             raise self._corrupt(error) from None
 
     def vector(self, transaction: lmdb.Transaction[bytes], cid: int, row: int, id: str) -> Vectors:
-        with self.vectors(transaction) as cursor:
+        with transaction.cursor(self._tables[layout.VECTORS]) as cursor:
             return self._vector(cursor, cid, row, id)
 
     def vectors(self, transaction: lmdb.Transaction[bytes]) -> lmdb.Cursor[bytes]:
@@ -75,7 +75,10 @@ class Store:
     def fetch(self, cid: int, ids: Iterable[str], now: float) -> list[Record | None]:
         """The newest committed records by id, as of one moment; None for absent and expired ones."""
         out: list[Record | None] = []
-        with self.environment.read() as transaction, self.vectors(transaction) as cursor:
+        with (
+            self.environment.read() as transaction,
+            transaction.cursor(self._tables[layout.VECTORS]) as cursor,
+        ):
             for id in ids:
                 row = self.row_of(transaction, cid, id)
                 out.append(None if row is None else self.at(transaction, cursor, cid, row, id, now))
@@ -102,7 +105,10 @@ class Store:
 
         Rows of a snapshot stay stored for as long as the snapshot is held.
         """
-        with self.environment.read() as transaction, self.vectors(transaction) as cursor:
+        with (
+            self.environment.read() as transaction,
+            transaction.cursor(self._tables[layout.VECTORS]) as cursor,
+        ):
             out: list[Record] = []
             for row in rows.tolist():
                 body = self.body(transaction, cid, row)
@@ -118,7 +124,7 @@ class Store:
         """Every current record written after op sequence `after`, oldest first, as of one moment."""
         with (
             self.environment.read() as transaction,
-            self.vectors(transaction) as vectors,
+            transaction.cursor(self._tables[layout.VECTORS]) as vectors,
             transaction.cursor(self._tables[layout.ROWS]) as cursor,
         ):
             found = cursor.set_range(layout.row_key(cid, after + 1))
@@ -209,7 +215,7 @@ class Store:
     def drop(self, transaction: lmdb.Transaction[bytes], cid: int, row: int) -> None:
         """Forget a superseded row for good."""
         transaction.delete(layout.row_key(cid, row), db=self._tables[layout.ROWS])
-        with self.vectors(transaction) as cursor:
+        with transaction.cursor(self._tables[layout.VECTORS]) as cursor:
             prefix = layout.row_key(cid, row)
             found = cursor.set_range(prefix)
             while found and bytes(cursor.key()[: len(prefix)]) == prefix:
