@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from qstore_db.database.core import Core
 
 MAX_BATCH = 64
-INLINE = 1
+INLINE = 64
 """Queries that are searched for on the event loop itself; more than these go to a worker."""
 
 Answered = Callable[[Request, "QueryResult | Exception"], None]
