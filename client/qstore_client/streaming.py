@@ -7,7 +7,7 @@ import contextlib
 import os
 import ssl
 from collections.abc import Callable
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar, cast
 
 from qstore_client.exchange import Call, Exchange, write_call
 from qstore_client.handshake import hello, welcome
@@ -88,8 +88,7 @@ class Connection(asyncio.Protocol):
     # What asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's has all of it, and is no subclass
         self._send(hello(self._target))
 
     def data_received(self, data: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from qstore_db.database import operations
 from qstore_db.database.operations import OPERATIONS, Fields, Operation
@@ -65,7 +65,7 @@ class Connection(asyncio.Protocol):
     # What asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # uvloop's has all of it, and is no subclass
         self._transport = transport
         transport.set_write_buffer_limits(high=_HIGH_WATER)
         address = transport.get_extra_info("peername")
