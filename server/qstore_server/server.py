@@ -99,6 +99,14 @@ class Server:
         await asyncio.to_thread(self.core.close)
         _log.info("stopped")
 
+    def first_token(self) -> str | None:
+        """The text of a new token for an administrator, where tokens are needed and there is none yet."""
+        if not self.config.needs_token or self.tokens.all():
+            return None
+        arguments = {"name": "first", "role": "admin"}
+        with self._audit.act(LOCAL, "local", "tokens.create", arguments):
+            return self.tokens.create(**arguments)[1]
+
     def health(self) -> Health:
         if self._draining:
             return Health("draining", "the server is stopping")

@@ -19,7 +19,7 @@ from qstore_db.database.local import PATIENCE
 from qstore_db.database.operations import Fields, Operation, WriteOperation
 from qstore_db.database.operations.found import pack_results
 from qstore_db.database.options import QueryOptions
-from qstore_db.engines.embedded.engine import not_indexed
+from qstore_db.engines.base import not_indexed
 from qstore_db.errors import QStoreError, QueueFullError, WaitTimeoutError
 from qstore_db.records import QueryResult
 from qstore_db.wire.limits import Limits
