@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from qstore_db.config import DatabaseConfig
 from qstore_db.database.arguments import check_name, check_spec
+from qstore_db.database.backup import backup
 from qstore_db.database.groups import GroupCalls
 from qstore_db.database.reads import Reads
 from qstore_db.database.scales import Scales
@@ -97,6 +98,9 @@ class Core:
             collection["spec"] = {**asdict(spec), "metric": spec.metric.value}
             collection["recovery"] = None if recovery is None else asdict(recovery)
         return {"directory": str(self.directory), **statistics}
+
+    def backup(self, dest: str | Path) -> Path:
+        return backup(self.engine, Path(dest))
 
     def verify(self) -> dict[str, Any]:
         return asdict(self.engine.verify())

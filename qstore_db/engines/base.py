@@ -177,6 +177,10 @@ class Hits(Protocol):
         """(m, n) float32, raw distances of each to each of `others` (n,); for few of both."""
         ...
 
+    def bodies(self) -> list[bytes]:
+        """The records as of this view without their vectors, as `Body.packed` packs them."""
+        ...
+
     def records(self, *, vectors: bool = True) -> list[Record]:
         """The records as of this view. Without `vectors` theirs are empty, (0,), which costs less."""
         ...

@@ -11,6 +11,8 @@ from qstore_db.database.aio.reading import AsyncReading
 from qstore_db.database.aio.upkeep import AsyncUpkeep
 from qstore_db.database.aio.writing import AsyncWriting
 from qstore_db.database.core import Core
+from qstore_db.database.edge import AsyncEdge
+from qstore_db.database.local import AsyncLocalEdge
 from qstore_db.database.location import config_for
 
 if TYPE_CHECKING:
@@ -32,7 +34,14 @@ class AsyncQuantumDatabase(AsyncWriting, AsyncReading, AsyncGrouping, AsyncUpkee
         Raises DatabaseLockedError where another process has the directory open, FormatError where a release of
         another format wrote it, ConfigurationError for settings that this release cannot serve.
         """
-        super().__init__(Core(DatabaseConfig() if config is None else config))
+        self._edge: AsyncEdge = AsyncLocalEdge(Core(DatabaseConfig() if config is None else config))
+
+    @classmethod
+    def _over(cls, edge: AsyncEdge) -> Self:
+        """A face over an edge that was made elsewhere, for instance with another clock."""
+        face = cls.__new__(cls)
+        face._edge = edge
+        return face
 
     @classmethod
     async def connect(
@@ -42,7 +51,7 @@ class AsyncQuantumDatabase(AsyncWriting, AsyncReading, AsyncGrouping, AsyncUpkee
 
         token and tls belong to servers and are refused for a directory. Raises as the constructor does.
         """
-        return await cls._open(config_for(where, token, tls, config))
+        return cls._over(await AsyncLocalEdge.open(config_for(where, token, tls, config)))
 
     async def __aenter__(self) -> Self:
         return self
@@ -53,8 +62,8 @@ class AsyncQuantumDatabase(AsyncWriting, AsyncReading, AsyncGrouping, AsyncUpkee
         await self.close()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self._core.directory)!r})"
+        return f"{type(self).__name__}({self._edge.where!r})"
 
     async def close(self) -> None:
         """Finish queued writes, save the index and close. Calling it again does nothing."""
-        await self._shut()
+        await self._edge.close()

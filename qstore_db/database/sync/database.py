@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from qstore_db.config import DatabaseConfig
 from qstore_db.database.core import Core
+from qstore_db.database.edge import SyncEdge
+from qstore_db.database.local import LocalEdge
 from qstore_db.database.location import config_for
 from qstore_db.database.sync.grouping import Grouping
 from qstore_db.database.sync.reading import Reading
@@ -33,7 +35,14 @@ class QuantumDatabase(Writing, Reading, Grouping, Upkeep):
         Raises DatabaseLockedError where another process has the directory open, FormatError where a release of
         another format wrote it, ConfigurationError for settings that this release cannot serve.
         """
-        super().__init__(Core(DatabaseConfig() if config is None else config))
+        self._edge: SyncEdge = LocalEdge(Core(DatabaseConfig() if config is None else config))
+
+    @classmethod
+    def _over(cls, edge: SyncEdge) -> Self:
+        """A face over an edge that was made elsewhere, for instance with another clock."""
+        face = cls.__new__(cls)
+        face._edge = edge
+        return face
 
     @classmethod
     def connect(cls, where: str | Path, *, token: str | None = None, tls: Any = None, **config: Any) -> Self:
@@ -41,7 +50,7 @@ class QuantumDatabase(Writing, Reading, Grouping, Upkeep):
 
         token and tls belong to servers and are refused for a directory. Raises as the constructor does.
         """
-        return cls._open(config_for(where, token, tls, config))
+        return cls._over(LocalEdge.open(config_for(where, token, tls, config)))
 
     def __enter__(self) -> Self:
         return self
@@ -52,8 +61,8 @@ class QuantumDatabase(Writing, Reading, Grouping, Upkeep):
         self.close()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self._core.directory)!r})"
+        return f"{type(self).__name__}({self._edge.where!r})"
 
     def close(self) -> None:
         """Finish queued writes, save the index and close. Calling it again does nothing."""
-        self._shut()
+        self._edge.close()

@@ -8,6 +8,7 @@ from typing import Any, overload
 
 from numpy.typing import ArrayLike
 
+from qstore_db.database import operations
 from qstore_db.database.edge import SyncEdge
 from qstore_db.database.options import QueryOptions, TunnelOptions
 from qstore_db.records import ContextLike, Page, QueryResult, Record, TunnelResult
@@ -15,8 +16,10 @@ from qstore_db.search.field import Engine
 from qstore_db.search.well import BarrierScale
 
 
-class Reading(SyncEdge):
+class Reading:
     """Each call sees one commit, and all writes acknowledged before it began."""
+
+    _edge: SyncEdge
 
     @overload
     def get(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too; this one comes first
@@ -32,8 +35,8 @@ class Reading(SyncEdge):
         Raises CollectionNotFoundError, IdError; CorruptionError naming a record whose checksum does not hold.
         """
         if isinstance(id, str):
-            return self._run(self._core.reads.get, [id], collection)[0]
-        return self._run(self._core.reads.get, id, collection)
+            return (self._edge.run(operations.GET, [id], collection))[0]
+        return self._edge.run(operations.GET, id, collection)
 
     def query(
         self,
@@ -82,7 +85,7 @@ class Reading(SyncEdge):
             collection=collection,
             scale=scale,
         )
-        return self._run(self._core.reads.query, vector, options)
+        return self._edge.run(operations.QUERY, vector, options)
 
     def query_batch(
         self,
@@ -112,7 +115,7 @@ class Reading(SyncEdge):
             collection=collection,
             scale=scale,
         )
-        return self._run(self._core.reads.query_batch, vectors, options)
+        return self._edge.run(operations.QUERY_BATCH, vectors, options)
 
     def tunnel_search(
         self,
@@ -190,7 +193,7 @@ class Reading(SyncEdge):
             objective=objective,
             min_prominence=min_prominence,
         )
-        return self._run(self._core.reads.tunnel, query, options)
+        return self._edge.run(operations.TUNNEL, query, options)
 
     def tunnel_search_batch(
         self,
@@ -238,14 +241,14 @@ class Reading(SyncEdge):
             objective=objective,
             min_prominence=min_prominence,
         )
-        return self._run(self._core.reads.tunnel_batch, queries, options)
+        return self._edge.run(operations.TUNNEL_BATCH, queries, options)
 
     def neighbours(self, id: str, k: int = 10, *, collection: str = "default") -> QueryResult:
         """The k nearest other records of a stored one, nearest first; up to ten from the collection's graph.
 
         Raises RecordNotFoundError, CollectionNotFoundError, ArgumentError.
         """
-        return self._run(self._core.reads.neighbours, id, k, collection)
+        return self._edge.run(operations.NEIGHBOURS, id, k, collection)
 
     def scroll(
         self,
@@ -262,8 +265,8 @@ class Reading(SyncEdge):
 
         Raises CollectionNotFoundError, FilterError, ArgumentError for a cursor that no page gave.
         """
-        return self._run(self._core.reads.scroll, filter, limit, cursor, collection)
+        return self._edge.run(operations.SCROLL, filter, limit, cursor, collection)
 
     def count(self, filter: Mapping[str, Any] | None = None, *, collection: str = "default") -> int:
         """How many records there are, or match. Raises CollectionNotFoundError, FilterError."""
-        return self._run(self._core.reads.count, filter, collection)
+        return self._edge.run(operations.COUNT, filter, collection)

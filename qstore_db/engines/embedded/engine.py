@@ -204,6 +204,11 @@ class EmbeddedEngine:
         self._environment.copy(destination)
 
     @property
+    def fault(self) -> str | None:
+        """Why the store is read-only; None while it is not."""
+        return self._environment.fault
+
+    @property
     def sequence(self) -> int:
         """The last op that is committed and visible."""
         return self._sequence

@@ -88,5 +88,8 @@ class SnapshotHits:
     def between(self, others: Hits) -> Vectors:
         return crosswise(self.vectors(), others.vectors(), self._snapshot.spec.metric)
 
+    def bodies(self) -> list[bytes]:
+        return self._snapshot.bodies(self._places)
+
     def records(self, *, vectors: bool = True) -> list[Record]:
         return self._snapshot.records(self._places, vectors=vectors)

@@ -7,14 +7,12 @@ that made it: 64 bits, never reused, and a version for compare-and-set.
 from __future__ import annotations
 
 import struct
-import threading
 from dataclasses import dataclass
 
 import google_crc32c
-import msgpack
 
 from qstore_db.errors import CorruptionError
-from qstore_db.records import Metadata, Superposition
+from qstore_db.records import Body
 
 FORMAT = 1
 """Of the directory. A directory of a newer format is refused; each released format keeps a golden directory."""
@@ -114,41 +112,22 @@ def piece_bounds(nbytes: int) -> list[tuple[int, int]]:
     return [(start, min(start + step, nbytes)) for start in range(0, nbytes, step)]
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
-    """A record without its vector, as stored."""
-
-    id: str
-    contexts: Superposition
-    metadata: Metadata
-    expires_at: float | None
-    updated_at: float
-
-
 def encode_body(body: Body) -> bytes:
-    payload: bytes = _packers.packer.pack(
-        [body.id, body.contexts.names, body.contexts.raw, body.metadata, body.expires_at, body.updated_at]
-    )
-    return _CRC.pack(google_crc32c.value(payload)) + payload
+    packed = body.packed()
+    return _CRC.pack(google_crc32c.value(packed)) + packed
 
 
-class _Packers(threading.local):
-    """One packer a thread: making one costs eight times as much as packing a record."""
-
-    def __init__(self) -> None:
-        self.packer = msgpack.Packer()
-
-
-_packers = _Packers()
+def packed_body(value: bytes, row: int) -> bytes:
+    """Raises CorruptionError naming the row where the checksum does not hold."""
+    packed = value[4:]
+    if len(value) < 5 or _CRC.unpack_from(value)[0] != google_crc32c.value(packed):
+        raise CorruptionError(f"the record stored as row {row} fails its checksum", subject=f"row {row}")
+    return packed
 
 
 def decode_body(value: bytes, row: int) -> Body:
-    """Raises CorruptionError naming the row where the checksum does not hold."""
-    payload = value[4:]
-    if len(value) < 5 or _CRC.unpack_from(value)[0] != google_crc32c.value(payload):
-        raise CorruptionError(f"the record stored as row {row} fails its checksum", subject=f"row {row}")
-    id, names, raw, metadata, expires_at, updated_at = msgpack.unpackb(payload, strict_map_key=False)
-    return Body(id, Superposition(tuple(names), tuple(raw)), metadata, expires_at, updated_at)
+    """Raises as `packed_body` does."""
+    return Body.unpacked(packed_body(value, row))
 
 
 def body_crc(value: bytes) -> int:

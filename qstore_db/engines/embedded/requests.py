@@ -10,7 +10,7 @@ import lmdb
 from qstore_db.engines.base import Delete, DeleteWhere, Patch, Put, Selection, Write, Written
 from qstore_db.engines.embedded import layout
 from qstore_db.engines.embedded.collection import Change, Collection
-from qstore_db.engines.embedded.layout import Body, Op, Total
+from qstore_db.engines.embedded.layout import Op, Total
 from qstore_db.engines.embedded.moving import moved, moves_of
 from qstore_db.engines.embedded.store import Encoded, Store
 from qstore_db.engines.embedded.writer import Ticket
@@ -20,7 +20,7 @@ from qstore_db.errors import (
     RecordNotFoundError,
     VersionConflictError,
 )
-from qstore_db.records import Vectors, check_matrix
+from qstore_db.records import Body, Vectors, check_matrix
 
 
 @dataclass(slots=True)

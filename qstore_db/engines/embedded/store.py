@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from qstore_db.catalog.environment import Environment
 from qstore_db.engines.embedded import layout
-from qstore_db.engines.embedded.layout import Body, Op, Total
+from qstore_db.engines.embedded.layout import Op, Total
 from qstore_db.errors import CorruptionError
-from qstore_db.records import Metadata, Record, Vectors
+from qstore_db.records import Body, Metadata, Record, Vectors
 
 _NO_VECTOR = np.empty(0, np.float32)
 
@@ -53,15 +53,7 @@ class Store:
             raise self._corrupt(error) from None
 
     def body(self, transaction: lmdb.Transaction[bytes], cid: int, row: int) -> Body:
-        value = transaction.get(layout.row_key(cid, row), db=self._tables[layout.ROWS])
-        if value is None:
-            raise self._corrupt(
-                CorruptionError(f"row {row} of collection {cid} is missing", subject=f"row {row}")
-            )
-        try:
-            return layout.decode_body(value, row)
-        except CorruptionError as error:
-            raise self._corrupt(error) from None
+        return Body.unpacked(self._packed(transaction, cid, row))
 
     def vector(self, transaction: lmdb.Transaction[bytes], cid: int, row: int, id: str) -> Vectors:
         with transaction.cursor(self._tables[layout.VECTORS]) as cursor:
@@ -81,7 +73,7 @@ class Store:
                     out.append(None)
                 else:
                     self._check_id(body, id, row)
-                    out.append(_record(row, body, self._vector(cursor, cid, row, id)))
+                    out.append(body.record(row, self._vector(cursor, cid, row, id)))
         return out
 
     def records(self, cid: int, rows: NDArray[np.int64], *, vectors: bool = True) -> list[Record]:
@@ -97,8 +89,13 @@ class Store:
             for row in rows.tolist():
                 body = self.body(transaction, cid, row)
                 vector = self._vector(cursor, cid, row, body.id) if vectors else _NO_VECTOR
-                out.append(_record(row, body, vector))
+                out.append(body.record(row, vector))
             return out
+
+    def bodies(self, cid: int, rows: NDArray[np.int64]) -> list[bytes]:
+        """The same records without their vectors, as they are packed."""
+        with self.environment.read() as transaction:
+            return [self._packed(transaction, cid, row) for row in rows.tolist()]
 
     def metadata(self, cid: int, rows: NDArray[np.int64]) -> list[Metadata]:
         with self.environment.read() as transaction:
@@ -254,6 +251,17 @@ class Store:
                 left |= found and bytes(cursor.key()[:4]) == prefix
         return left
 
+    def _packed(self, transaction: lmdb.Transaction[bytes], cid: int, row: int) -> bytes:
+        value = transaction.get(layout.row_key(cid, row), db=self._tables[layout.ROWS])
+        if value is None:
+            raise self._corrupt(
+                CorruptionError(f"row {row} of collection {cid} is missing", subject=f"row {row}")
+            )
+        try:
+            return layout.packed_body(value, row)
+        except CorruptionError as error:
+            raise self._corrupt(error) from None
+
     def _vector(self, cursor: lmdb.Cursor[bytes], cid: int, row: int, id: str) -> Vectors:
         prefix = layout.row_key(cid, row)
         found = cursor.set_range(prefix)
@@ -279,16 +287,3 @@ class Store:
     def _corrupt(self, error: CorruptionError) -> CorruptionError:
         self.environment.condemn(str(error))
         return error
-
-
-def _record(row: int, body: Body, vector: Vectors) -> Record:
-    return Record(
-        id=body.id,
-        vector=vector,
-        contexts=body.contexts.pairs(),
-        metadata=body.metadata,
-        version=row,
-        expires_at=body.expires_at,
-        updated_at=body.updated_at,
-        raw_contexts=tuple(zip(body.contexts.names, body.contexts.raw, strict=True)),
-    )

@@ -279,6 +279,9 @@ class Snapshot:
     def records(self, places: Positions, *, vectors: bool = True) -> list[Record]:
         return self._store.records(self.cid, self.rows_at(places), vectors=vectors)
 
+    def bodies(self, places: Positions) -> list[bytes]:
+        return self._store.bodies(self.cid, self.rows_at(places))
+
     def ids(self, places: Positions) -> list[str]:
         out = [""] * len(places)
         for part, positions, where in self.by_part(places):

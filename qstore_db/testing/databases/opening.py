@@ -15,6 +15,7 @@ import pytest
 from qstore_db.config import DatabaseConfig
 from qstore_db.database import AsyncQuantumDatabase, QuantumDatabase
 from qstore_db.database.core import Core
+from qstore_db.database.local import AsyncLocalEdge, LocalEdge
 
 
 class Clock:
@@ -57,7 +58,11 @@ def sync_databases() -> Iterator[Opening]:
         path: Path | None = None, *, clock: Callable[[], float] | None = None, **config: Any
     ) -> QuantumDatabase:
         settings = DatabaseConfig(path=path, **config)
-        face = QuantumDatabase(settings) if clock is None else QuantumDatabase._over(Core(settings, clock))
+        face = (
+            QuantumDatabase(settings)
+            if clock is None
+            else QuantumDatabase._over(LocalEdge(Core(settings, clock)))
+        )
         opened.append(face)
         return face
 
@@ -83,7 +88,7 @@ def async_databases() -> Iterator[Opening]:
         face = (
             AsyncQuantumDatabase(settings)
             if clock is None
-            else AsyncQuantumDatabase._over(Core(settings, clock))
+            else AsyncQuantumDatabase._over(AsyncLocalEdge(Core(settings, clock)))
         )
         opened.append(Awaited(face, loop))
         return cast("QuantumDatabase", opened[-1])
