@@ -10,10 +10,11 @@ from __future__ import annotations
 import multiprocessing
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -35,8 +36,8 @@ C_in = TypeVar("C_in", bound=Client | Writer, contravariant=True)
 class Job(Protocol[C_in]):
     """What a connection does over and over; it is sent to the processes once."""
 
-    def do(self, client: C_in, connection: int, turn: int) -> Any:
-        """One request. What it returns is kept for `Answers.kept` unless it is None."""
+    def do(self, client: C_in, connection: int, turn: int) -> tuple[int, Any] | None:
+        """One request. A number and a value are kept for `Answers.kept`, the last value of each number."""
         ...
 
 
@@ -46,7 +47,7 @@ class Search:
 
     queries: Floats
 
-    def do(self, client: Client, connection: int, turn: int) -> tuple[int, Sequence[int] | Sequence[str]]:
+    def do(self, client: Client, connection: int, turn: int) -> tuple[int, Sequence[str]]:
         query = (turn + connection * 37) % len(self.queries)
         return query, client.search(self.queries[query])
 
@@ -75,7 +76,7 @@ class Answers:
     seconds: float
     latencies: NDArray[np.float64]
     """Seconds of each request that was answered in the counted time."""
-    kept: Sequence[Any]
+    kept: Mapping[int, Any]
 
     @property
     def rate(self) -> float:
@@ -102,7 +103,7 @@ class Load(Generic[C]):
     def __init__(self, client: type[C], url: str, connections: int, job: Job[C]) -> None:
         context = multiprocessing.get_context("spawn")
         self._connections = connections
-        self._workers: list[tuple[multiprocessing.process.BaseProcess, Connection]] = []
+        self._workers: list[tuple[BaseProcess, Connection]] = []
         count = min(PROCESSES, connections)
         for number in range(count):
             near, far = context.Pipe()
@@ -129,7 +130,7 @@ class Load(Generic[C]):
         """Wait for the end of the turn. Raises LoadFailed if a client did not get its answer."""
         told = self._collect()
         latencies = np.concatenate([latencies for latencies, _ in told])
-        return Answers(self._seconds, latencies, [item for _, kept in told for item in kept])
+        return Answers(self._seconds, latencies, _merged(kept for _, kept in told))
 
     def close(self) -> None:
         for worker, pipe in self._workers:
@@ -149,13 +150,17 @@ class Load(Generic[C]):
         return told
 
 
+def _merged(kept: Iterable[Mapping[int, Any]]) -> dict[int, Any]:
+    return {number: value for its in kept for number, value in its.items()}
+
+
 def _work(pipe: Connection, client: type[Any], url: str, mine: range, job: Job[Any]) -> None:
     """A load process: connect, say so, then obey orders until the pipe is closed."""
     turns = dict.fromkeys(mine, 0)
 
-    def ask(connection: int, order: _Order) -> tuple[list[float], list[Any]]:
+    def ask(connection: int, order: _Order) -> tuple[list[float], dict[int, Any]]:
         latencies: list[float] = []
-        kept: list[Any] = []
+        kept: dict[int, Any] = {}
         counted = order.start + WARM_UP
         end = counted + order.seconds
         due = order.start
@@ -173,7 +178,7 @@ def _work(pipe: Connection, client: type[Any], url: str, mine: range, job: Job[A
             if counted <= answered <= end:
                 latencies.append(answered - asked)
                 if got is not None:
-                    kept.append(got)
+                    kept[got[0]] = got[1]
 
     try:
         clients = {connection: client(url) for connection in mine}
@@ -186,8 +191,8 @@ def _work(pipe: Connection, client: type[Any], url: str, mine: range, job: Job[A
                     break
                 told = list(pool.map(ask, mine, [order] * len(mine)))
                 latencies = np.array([item for latencies, _ in told for item in latencies])
-                pipe.send((latencies, [item for _, kept in told for item in kept]))
+                pipe.send((latencies, _merged(kept for _, kept in told)))
         for connected in clients.values():
             connected.close()
-    except Exception:  # whatever a client raises is the parent's to report
+    except Exception:  # noqa: BLE001 - whatever a client raises is the parent's to report
         pipe.send(traceback.format_exc())

@@ -1,1 +1,1 @@
-"""Vector databases as servers, each behind one face: a process of its own, and a blocking client for one connection."""
+"""Servers behind one face: each a process of its own, with a blocking client that is one connection."""

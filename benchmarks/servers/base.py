@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -24,8 +24,8 @@ class Client(Protocol):
 
     def __init__(self, url: str, /) -> None: ...
 
-    def search(self, query: Floats, /) -> Sequence[int] | Sequence[str]:
-        """Ids, which are positions, of the 10 nearest; their distances have come with them."""
+    def search(self, query: Floats, /) -> Sequence[str]:
+        """Ids, positions as text, of the 10 nearest; their distances have come with them."""
         ...
 
     def close(self) -> None: ...
@@ -62,7 +62,7 @@ def free_port() -> int:
         return port
 
 
-def started(argv: Iterable[str], port: int, log: Path, user: str | None = None) -> subprocess.Popen[bytes]:
+def started(argv: Sequence[str], port: int, log: Path, user: str | None = None) -> subprocess.Popen[bytes]:
     """A process that accepts connections on `port`. Raises RuntimeError with its last words if it ends instead."""
     with log.open("wb") as out:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, user=user)

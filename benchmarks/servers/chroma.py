@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from benchmarks.data import Floats, Integers, VectorSet
 from benchmarks.peers import K
-from benchmarks.servers.base import HOST, free_port, positions, started, stopped
+from benchmarks.servers.base import HOST, Client, free_port, positions, started, stopped
 
 LINKS, BUILD_WIDTH = 16, 200
 _PIECE = 5_000
@@ -46,7 +46,7 @@ class Chroma:
     calls = 1_000
     widths: Sequence[int] = (16, 20, 24, 28, 32, 40, 48, 64, 100, 200, 400, 800)
     note = f"chroma run, HNSW, max_neighbors {LINKS}, ef_construction {BUILD_WIDTH}"
-    client = ChromaClient
+    client: ClassVar[type[Client]] = ChromaClient
 
     def __init__(self, data: VectorSet, scratch: Path, /) -> None:
         self._scratch = scratch

@@ -1,8 +1,8 @@
 """The floor: a bare asyncio loop around FAISS behind the frames of the wire protocol.
 
 It keeps nothing, knows no metadata and asks nobody who they are. Requests that have arrived by the time the loop
-turns are searched in one call on the loop's own thread: a worker thread costs more in hand-overs than it gains while
-a search takes a tenth of a millisecond, and several OpenMP threads wait for each other beside busy clients.
+turns are searched in one call on the loop's own thread: a worker thread costs more in hand-overs than it gains
+while a search takes a tenth of a millisecond, and several OpenMP threads wait for each other beside busy clients.
 
 `python -m benchmarks.servers.floor PORT VECTORS` builds the graph over a .npy file, then serves it.
 """
@@ -17,13 +17,13 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from benchmarks.data import Floats, Integers, VectorSet
 from benchmarks.peers import EFS, K
-from benchmarks.servers.base import HOST, free_port, positions, started, stopped
+from benchmarks.servers.base import HOST, Client, free_port, positions, started, stopped
 from qstore_db.wire.frames import FrameReader
 from qstore_db.wire.limits import Limits
 from qstore_db.wire.messages import Kind, Message, decode, encode
@@ -68,7 +68,7 @@ class Floor:
     calls = 1_000
     widths: Sequence[int] = EFS
     note = f"FAISS IndexHNSWFlat, {LINKS} links, efConstruction {BUILD_WIDTH}, searched on the event loop"
-    client = FloorClient
+    client: ClassVar[type[Client]] = FloorClient
 
     def __init__(self, data: VectorSet, scratch: Path, /) -> None:
         vectors = scratch / "floor.npy"

