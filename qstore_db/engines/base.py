@@ -53,6 +53,8 @@ class Capabilities:
     """How precisely `Record.vector` comes back."""
     groups: bool = False
     """A `Patch` moves numbers of other records in the same commit: the engine is a `GroupingEngine` too."""
+    receipts: bool = False
+    """`Engine.write` takes a `key`, under which a write is applied once however often it is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +247,14 @@ class Engine(Protocol):
     def rename_collection(self, old: str, new: str) -> None: ...
     def drop_collection(self, name: str) -> None: ...
     def collections(self) -> list[CollectionSpec]: ...
-    def write(self, collection: str, writes: Sequence[Write]) -> Pending:
-        """Apply all of `writes` or none, durably, visible to every view taken after the acknowledgement."""
+    def write(self, collection: str, writes: Sequence[Write], *, key: bytes | None = None) -> Pending:
+        """Apply all of `writes` or none, durably, visible to every view taken after the acknowledgement.
+
+        key: 16 bytes, drawn at random for this request; only with `Capabilities.receipts`. A request that was
+        applied under it before, be it by an earlier process, is not applied again: the first answer comes back.
+        A request that failed may be sent again under its key. Answers are remembered for an hour, unless a very
+        great many come after. Raises ArgumentError where the key belongs to another request.
+        """
         ...
 
     def fetch(self, collection: str, ids: Sequence[str], now: float) -> list[Record | None]: ...

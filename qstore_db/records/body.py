@@ -29,10 +29,9 @@ class Body:
     """Seconds since the epoch, by the writer's clock."""
 
     def packed(self) -> bytes:
-        packed: bytes = _packers.packer.pack(
+        return pack(
             [self.id, self.contexts.names, self.contexts.raw, self.metadata, self.expires_at, self.updated_at]
         )
-        return packed
 
     @classmethod
     def unpacked(cls, packed: bytes | memoryview) -> Body:
@@ -73,3 +72,9 @@ class _Packers(threading.local):
 
 
 _packers = _Packers()
+
+
+def pack(value: object) -> bytes:
+    """Plain data as msgpack."""
+    packed: bytes = _packers.packer.pack(value)
+    return packed

@@ -12,6 +12,8 @@ from qstore_db.wire.limits import MIB
 VERSION = 1
 """Of the protocol. A server answers a HELLO of another version with an error that names its own."""
 WINDOW = 4 * MIB
+DOOR = "server.sock"
+"""The Unix socket in the directory of a database that is served: whoever may open it needs no token."""
 _Body = TypeVar("_Body", "Hello", "Welcome")
 
 

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-DOOR = "server.sock"
+from qstore_db.wire.greeting import DOOR
 
 
 def listen_in(directory: Path) -> socket.socket:
@@ -28,18 +28,6 @@ def listen_in(directory: Path) -> socket.socket:
         raise
     finally:
         os.umask(mask)
-    return door
-
-
-def connect_to(directory: Path) -> socket.socket:
-    """Raises OSError where no server listens there."""
-    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        with _short(directory) as path:
-            door.connect(path)
-    except BaseException:
-        door.close()
-        raise
     return door
 
 

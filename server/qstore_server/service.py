@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qstore_db.database import operations
+from qstore_db.database.arguments import check_number
 from qstore_db.database.bell import Bell
 from qstore_db.database.local import PATIENCE
 from qstore_db.database.operations import Fields, Operation, WriteOperation
 from qstore_db.database.operations.found import pack_results
 from qstore_db.database.options import QueryOptions
+from qstore_db.engines.embedded.engine import not_indexed
 from qstore_db.errors import QStoreError, QueueFullError, WaitTimeoutError
 from qstore_db.records import QueryResult
 from qstore_db.wire.limits import Limits
@@ -35,7 +38,8 @@ QUICK_NEIGHBOURS = 128
 QUICK_IDS = 16
 """Records that are read by id on the event loop."""
 _RETRY = 0.005
-_POLL = 0.05
+_TURN = 0.1
+"""Seconds."""
 _UPKEEP = (
     operations.CREATE_COLLECTION,
     operations.RENAME_COLLECTION,
@@ -222,26 +226,25 @@ class Service:
         request.connection.answer(request, answer_of(request.id, body, self._limits))
 
     def _wait_indexed(self, request: Request) -> None:
-        """Look now and again: a thread that waits would be lost to others for as long."""
+        """Wait in short turns: a thread that waits for long would be lost to others."""
         (timeout,) = request.operation.unpack(request.fields)
-        self._look_again(request, timeout, None if timeout is None else self._loop.time() + timeout)
+        if timeout is not None:
+            timeout = check_number("timeout", timeout, 0.0, math.inf)
+        self._wait_on(request, timeout, None if timeout is None else self._loop.time() + timeout)
 
-    def _look_again(self, request: Request, timeout: float | None, until: float | None) -> None:
+    def _wait_on(self, request: Request, timeout: float | None, until: float | None) -> None:
+        left = math.inf if until is None else until - self._loop.time()
+
         def delivered(_: Any, error: Exception | None) -> None:
-            now = self._loop.time()
             if not isinstance(error, WaitTimeoutError):
                 self._delivered(request, answer_of(request.id, {}, self._limits), error)
-            elif request.cancelled or (until is not None and now >= until):
-                self.fail(
-                    request,
-                    WaitTimeoutError(
-                        f"the index was not complete after {timeout} s; it goes on in the background"
-                    ),
-                )
+            elif request.cancelled or left <= _TURN:
+                self.fail(request, error if timeout is None else not_indexed(timeout))
             else:
-                self._loop.call_later(_POLL, self._look_again, request, timeout, until)
+                self._wait_on(request, timeout, until)
 
-        self._upkeep.submit(request.connection, partial(self.core.engine.wait_indexed, 0.0), delivered)
+        turn = max(min(left, _TURN), 0.0)
+        self._upkeep.submit(request.connection, partial(self.core.engine.wait_indexed, turn), delivered)
 
 
 def _performed(core: Core, request: Request) -> Fields:

@@ -13,7 +13,7 @@ from qstore_db.database.aio.writing import AsyncWriting
 from qstore_db.database.core import Core
 from qstore_db.database.edge import AsyncEdge
 from qstore_db.database.local import AsyncLocalEdge
-from qstore_db.database.location import config_for
+from qstore_db.database.location import config_for, is_address
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -47,10 +47,19 @@ class AsyncQuantumDatabase(AsyncWriting, AsyncReading, AsyncGrouping, AsyncUpkee
     async def connect(
         cls, where: str | Path, *, token: str | None = None, tls: Any = None, **config: Any
     ) -> Self:
-        """Open ":memory:" (temporary) or a directory; `config` are further fields of `DatabaseConfig`.
+        """Open ":memory:" (temporary), a directory, or the database behind a server, "qstore://host:port".
 
-        token and tls belong to servers and are refused for a directory. Raises as the constructor does.
+        For the first two, `config` are further fields of `DatabaseConfig`, and it raises as the constructor does.
+        For a server, token is what `qstore token create` printed, where it wants one; tls is True for a certificate
+        that this machine trusts, a file that holds the server's (or its authority's), or an `ssl.SSLContext`.
+        `config` may hold timeout (seconds for each call with its retries, 30.0 by default, None for no limit),
+        retries (5) and pool (16 connections at most). Calls are sent again where that is safe, writes under a key
+        by which the server applies them once. Raises UnreachableError, AuthenticationError, ConfigurationError.
         """
+        if is_address(where):
+            from qstore_client import AsyncRemoteEdge, Target  # only who asks for a server needs it
+
+            return cls._over(await AsyncRemoteEdge.open(Target.parse(where, token, tls, config)))
         return cls._over(await AsyncLocalEdge.open(config_for(where, token, tls, config)))
 
     async def __aenter__(self) -> Self:

@@ -44,6 +44,10 @@ class Operation(Generic[P, T]):
     """An answer to the result."""
     scope: tuple[str, ...] = ("collection",)
     """The fields that name the collections it is about; without any it is about all of them."""
+    patient: bool = False
+    """Whether it may take as long as it takes: a client sets it no deadline of its own."""
+    repeatable: bool = True
+    """Whether doing it twice is no different from doing it once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

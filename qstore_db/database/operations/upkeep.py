@@ -23,13 +23,6 @@ _pack_group, _unpack_group = plain(
 )
 
 
-def _listed(*arguments: Any) -> Fields:
-    """Sequences of whatever kind as lists; what is no sequence is refused on the other side."""
-    name, ids, correlation, fields, collection = arguments
-    as_lists = [list(value) if isinstance(value, Sequence) else value for value in (ids, fields)]
-    return _pack_group(name, as_lists[0], correlation, as_lists[1], collection)
-
-
 def _answer_spec(spec: CollectionSpec | None) -> Fields:
     if spec is None:
         return {}
@@ -93,6 +86,7 @@ CREATE_COLLECTION: Operation[[str, int, str, str, str, float], None] = Operation
     no_result,
     nothing,
     scope=("name",),
+    repeatable=False,
 )
 LIST_COLLECTIONS: Operation[[], list[str]] = Operation(
     "db.list_collections",
@@ -113,6 +107,7 @@ RENAME_COLLECTION: Operation[[str, str], None] = Operation(
     no_result,
     nothing,
     scope=("old", "new"),
+    repeatable=False,
 )
 DROP_COLLECTION: Operation[[str], None] = Operation(
     "db.drop_collection",
@@ -123,6 +118,8 @@ DROP_COLLECTION: Operation[[str], None] = Operation(
     no_result,
     nothing,
     scope=("name",),
+    repeatable=False,
+    patient=True,
 )
 REINDEX: Operation[[str, IndexKind | None, StorageKind | None], None] = Operation(
     "db.reindex",
@@ -133,15 +130,18 @@ REINDEX: Operation[[str, IndexKind | None, StorageKind | None], None] = Operatio
     no_result,
     nothing,
     scope=("name",),
+    repeatable=False,
+    patient=True,
 )
 CREATE_GROUP: Operation[[str, Sequence[str], float, Sequence[str], str], None] = Operation(
     "db.create_group",
     "write",
     lambda core, *arguments: core.groups.create(*arguments),
-    _listed,
+    _pack_group,
     _unpack_group,
     no_result,
     nothing,
+    repeatable=False,
 )
 LIST_GROUPS: Operation[[], list[Group]] = Operation(
     "db.list_groups",
@@ -162,6 +162,7 @@ DROP_GROUP: Operation[[str], None] = Operation(
     no_result,
     nothing,
     scope=(),
+    repeatable=False,
 )
 WAIT_INDEXED: Operation[[float | None], None] = Operation(
     "db.wait_indexed",
@@ -172,6 +173,7 @@ WAIT_INDEXED: Operation[[float | None], None] = Operation(
     no_result,
     nothing,
     scope=(),
+    patient=True,
 )
 SNAPSHOT: Operation[[], int] = Operation(
     "db.snapshot",
@@ -182,6 +184,7 @@ SNAPSHOT: Operation[[], int] = Operation(
     lambda sequence: {"sequence": sequence},
     lambda given: int(given["sequence"]),
     scope=(),
+    patient=True,
 )
 COMPACT: Operation[[], int] = Operation(
     "db.compact",
@@ -192,6 +195,7 @@ COMPACT: Operation[[], int] = Operation(
     lambda freed: {"bytes": freed},
     lambda given: int(given["bytes"]),
     scope=(),
+    patient=True,
 )
 BACKUP: Operation[[str | Path], Path] = Operation(
     "db.backup",
@@ -202,6 +206,8 @@ BACKUP: Operation[[str | Path], Path] = Operation(
     lambda folder: {"dest": str(folder)},
     lambda given: Path(given["dest"]),
     scope=(),
+    patient=True,
+    repeatable=False,
 )
 VERIFY: Operation[[], dict[str, Any]] = Operation(
     "db.verify",
@@ -212,6 +218,7 @@ VERIFY: Operation[[], dict[str, Any]] = Operation(
     lambda report: report,
     _tuples,
     scope=(),
+    patient=True,
 )
 STATS: Operation[[], dict[str, Any]] = Operation(
     "db.stats",

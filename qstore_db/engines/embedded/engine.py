@@ -23,6 +23,7 @@ from qstore_db.engines.embedded.format import check_format, check_records
 from qstore_db.engines.embedded.janitor import Janitor
 from qstore_db.engines.embedded.layout import INDEX_FOLDER, RECORDS_FOLDER
 from qstore_db.engines.embedded.ownership import DirectoryLock
+from qstore_db.engines.embedded.receipts import KeyedBatch, Receipts
 from qstore_db.engines.embedded.requests import Group, WriteBatch
 from qstore_db.engines.embedded.roster import Roster
 from qstore_db.engines.embedded.soundness import Soundness
@@ -57,6 +58,7 @@ class EmbeddedEngine:
         scan=True,
         vectors="exact",
         groups=True,
+        receipts=True,
     )
 
     def __init__(
@@ -77,12 +79,16 @@ class EmbeddedEngine:
                 self._lock = DirectoryLock(directory)
             undo.callback(self._lock.release)
             check_records(directory, directory / RECORDS_FOLDER)
-            self._environment = Environment(directory / RECORDS_FOLDER, tables=layout.TABLES, durable=durable)
+            self._environment = Environment(
+                directory / RECORDS_FOLDER, tables=layout.TABLES, added=layout.ADDED_TABLES, durable=durable
+            )
             undo.callback(self._environment.close)
             self._store = Store(self._environment)
             self.catalog = LmdbCatalog(self._environment)
             check_format(directory, self._store)
             self._sequence = self._store.check_sequence()
+            self.receipts = Receipts(self._store)
+            self.receipts.check_count()
             self._group = Group(self._sequence)
             self.roster = Roster(self._store, self.catalog, directory / INDEX_FOLDER)
             self.recoveries = self.roster.load(self._sequence)
@@ -145,9 +151,17 @@ class EmbeddedEngine:
 
     # Records
 
-    def write(self, collection: str, writes: Sequence[Write], *, patience: float = _QUEUE_PATIENCE) -> Ticket:
+    def write(
+        self,
+        collection: str,
+        writes: Sequence[Write],
+        *,
+        patience: float = _QUEUE_PATIENCE,
+        key: bytes | None = None,
+    ) -> Ticket:
         """Raises QueueFullError if the queue has no room within `patience` seconds."""
-        batch = WriteBatch(self._store, self.collection(collection), writes, self.current_group, self._clock)
+        parts = (self._store, self.collection(collection), writes, self.current_group, self._clock)
+        batch = WriteBatch(*parts) if key is None else KeyedBatch(*parts, key, self.receipts)
         return self._writer.submit(batch, patience)
 
     def fetch(self, collection: str, ids: Sequence[str], now: float) -> list[Record | None]:
@@ -169,9 +183,7 @@ class EmbeddedEngine:
             if collection.spec.index != "flat":
                 collection.seal(SEAL_ROWS)
         if not self._builder.wait(timeout):
-            raise WaitTimeoutError(
-                f"the index was not complete after {timeout} s; it goes on in the background"
-            )
+            raise not_indexed(timeout)
         self._environment.check()
         if self._builder.fault is not None:
             raise UnavailableError(
@@ -292,3 +304,7 @@ class EmbeddedEngine:
             default=0,
         )
         return min(0.05 * max(backlog - MAX_UNBUILT, 0), _LONGEST_DELAY)
+
+
+def not_indexed(timeout: float | None) -> WaitTimeoutError:
+    return WaitTimeoutError(f"the index was not complete after {timeout} s; it goes on in the background")

@@ -31,6 +31,10 @@ class Group:
     changes: list[tuple[Collection, Change]] = field(default_factory=list)
     totals: dict[int, Total] = field(default_factory=dict)
 
+    def total(self, store: Store, transaction: lmdb.Transaction[bytes], cid: int) -> Total:
+        """As of what the group did so far."""
+        return self.totals[cid] if cid in self.totals else store.total(transaction, cid)
+
     def mark(self) -> Callable[[], None]:
         """How to return to the present state."""
         sequence, length, totals = self.sequence, len(self.changes), dict(self.totals)
@@ -263,8 +267,7 @@ class WriteBatch:
         )
 
     def _total(self, transaction: lmdb.Transaction[bytes], group: Group) -> Total:
-        cid = self._collection.cid
-        return group.totals[cid] if cid in group.totals else self._store.total(transaction, cid)
+        return group.total(self._store, transaction, self._collection.cid)
 
     def _live(self, transaction: lmdb.Transaction[bytes], row: int) -> Body | None:
         body = self._store.body(transaction, self._collection.cid, row)
