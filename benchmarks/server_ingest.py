@@ -67,7 +67,7 @@ def _acknowledgements(report: Report, start: VectorSet, vectors: Floats, options
                 fill(url, start, indexed=name == GRAPH)
                 targets.append(Target(name, PostgresWriter, url, _nothing))
         bars: list[Bar] = []
-        for writers in (1, 4) if options.quick else (1, 16, 64):
+        for writers in (2,) if options.quick else (1, 16, 64):
             bars += _writers(report, targets, vectors, writers, options)
     report.panels.append(Panel("durable single inserts by connections", "acknowledgements a second", bars))
 

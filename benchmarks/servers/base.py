@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import time
@@ -62,10 +63,18 @@ def free_port() -> int:
         return port
 
 
-def started(argv: Sequence[str], port: int, log: Path, user: str | None = None) -> subprocess.Popen[bytes]:
-    """A process that accepts connections on `port`. Raises RuntimeError with its last words if it ends instead."""
+def started(
+    argv: Sequence[str], port: int, log: Path, *, user: str | None = None, **environment: str
+) -> subprocess.Popen[bytes]:
+    """A process that accepts connections on `port`. Raises RuntimeError with its last words if it ends instead.
+
+    user: who runs it; None: who runs this. environment: variables beside those of this process.
+    """
+    around = {**os.environ, **environment}
     with log.open("wb") as out:
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, user=user)
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, user=user, env=around
+        )
     give_up = time.monotonic() + _PATIENCE
     while process.poll() is None and time.monotonic() < give_up:
         try:

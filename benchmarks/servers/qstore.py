@@ -13,6 +13,7 @@ from benchmarks.servers.base import HOST, Client, free_port, positions, started,
 from qstore_db import QuantumDatabase
 
 TARGET = 0.99
+SERVE = (sys.executable, "-m", "qstore_db.cli", "serve")
 
 
 class QstoreClient:
@@ -46,11 +47,10 @@ class Qstore:
     def __init__(self, data: VectorSet, scratch: Path, /) -> None:
         port = free_port()
         self.directory = scratch / "qstore"
-        where = ["--path", str(self.directory), "--port", str(port)]
-        argv = [sys.executable, "-m", "qstore_db.cli", "serve", *where]
-        self.process = started(argv, port, scratch / "qstore.log")
+        where = ["--path", str(self.directory), "--port", str(port), "--http-port", "off"]
+        self.process = started([*SERVE, *where], port, scratch / "qstore.log")
         self.url = f"qstore://{HOST}:{port}"
-        self.db = QuantumDatabase.connect(self.url)
+        self.db = QuantumDatabase.connect(self.url, timeout=None)  # filling takes its time
         self.db.create_collection(
             "default", dimension=data.base.shape[1], metric=data.metric, target_recall=TARGET
         )
