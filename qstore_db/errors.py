@@ -16,7 +16,8 @@ QStoreError
 │   ├── GroupExistsError                  create of a group that exists
 │   ├── GroupNotFoundError                an unknown group (also LookupError)
 │   ├── RecordNotFoundError               an id that is not there (also LookupError)
-│   └── VersionConflictError              `if_version` no longer holds
+│   ├── VersionConflictError              `if_version` no longer holds
+│   └── SequenceExpired                   changes since then are no longer kept
 ├── ConfigurationError (also ValueError)  fix the configuration or install an extra
 │   ├── DatabaseLockedError               another process owns the directory
 │   ├── FormatError                       a directory or file of another format version
@@ -154,6 +155,12 @@ class VersionConflictError(RequestError):
     """The record or entry changed since the version that `if_version` names."""
 
     code = "version_conflict"
+
+
+class SequenceExpired(RequestError):  # noqa: N818 - a state of things rather than a mistake
+    """The changes since a sequence are no longer kept: read everything with `scroll` and watch from there."""
+
+    code = "sequence_expired"
 
 
 class ConfigurationError(QStoreError, ValueError):

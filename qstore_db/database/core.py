@@ -21,6 +21,7 @@ from qstore_db.database.backup import backup
 from qstore_db.database.groups import GroupCalls
 from qstore_db.database.reads import Reads
 from qstore_db.database.scales import Scales
+from qstore_db.database.watching import WatchCalls
 from qstore_db.database.writes import Writes
 from qstore_db.errors import ConfigurationError
 
@@ -60,6 +61,7 @@ class Core:
         self.scales = Scales(self.engine, clock)
         self.reads = Reads(self.engine, self.scales, config, clock)
         self.groups = GroupCalls(self.engine, config)
+        self.watches = WatchCalls(self.engine)
         self.writes = Writes(self.engine, self.scales, config, clock)
 
     def create_collection(

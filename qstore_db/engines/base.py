@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qstore_db.engines.links import Links, Nodes
-from qstore_db.records import Filter, Group, Metadata, Metric, Record, Superposition, Vectors
+from qstore_db.records import Change, Filter, Group, Metadata, Metric, Record, Superposition, Vectors
 
 Floats: TypeAlias = NDArray[np.float64]
 IndexKind: TypeAlias = Literal["auto", "flat", "hnsw"]
@@ -55,6 +55,8 @@ class Capabilities:
     """A `Patch` moves numbers of other records in the same commit: the engine is a `GroupingEngine` too."""
     receipts: bool = False
     """`Engine.write` takes a `key`, under which a write is applied once however often it is sent."""
+    watch: bool = False
+    """Changes can be followed as they happen: the engine is a `WatchableEngine` too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,4 +281,57 @@ class GroupingEngine(Protocol):
 
     def drop_group(self, name: str) -> None:
         """Raises GroupNotFoundError."""
+        ...
+
+
+class Feed(Protocol):
+    """The changes of one collection after an op sequence, for one reader.
+
+    The latest state by id, at least once, in rising sequences: an op that another superseded before it was read
+    is left out, since that one comes. A write of many records may come in parts. `next` and `wait` raise
+    ClosedError, and CollectionNotFoundError once the collection is dropped, whatever has its name by then.
+    """
+
+    @property
+    def sequence(self) -> int:
+        """Everything up to it was given: where another feed goes on, also after a restart."""
+        ...
+
+    def next(self, limit: int) -> list[Change]:
+        """The changes among the next `limit` ops of all collections. Where none is of this one the list is
+        empty, and whether there are more `due` tells.
+
+        A record whose `expires_at` is over comes as deleted. Raises SequenceExpired where the next op is no longer
+        kept; that of a feed that is waited on is.
+        """
+        ...
+
+    def due(self) -> bool:
+        """Whether `next` has something to give or to raise. If not, `sequence` moves up to the present."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until something is due, at most `timeout` seconds; whether it is."""
+        ...
+
+
+class WatchableEngine(Protocol):
+    """What an engine with `Capabilities.watch` does besides."""
+
+    @property
+    def sequence(self) -> int:
+        """The last op that every read shows: what a feed of all that is to come starts from."""
+        ...
+
+    def feed(self, collection: str, since: int) -> Feed:
+        """Raises CollectionNotFoundError, ArgumentError for a `since` that no op has had yet, and SequenceExpired
+        where the op after it is no longer kept."""
+        ...
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call after each commit, drop and close, from the thread that did it, for which `callback` must be quick;
+        what it raises is logged. Returns what ends it.
+
+        What happened before is not told: look at `Feed.due` once subscribed.
+        """
         ...

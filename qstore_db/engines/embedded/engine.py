@@ -19,6 +19,7 @@ from qstore_db.engines.embedded import files, layout
 from qstore_db.engines.embedded.builder import MAX_UNBUILT, Builder, unbuilt_segments
 from qstore_db.engines.embedded.chores import Chores
 from qstore_db.engines.embedded.collection import Change, Collection
+from qstore_db.engines.embedded.feed import Feed, Subscribers
 from qstore_db.engines.embedded.format import check_format, check_records
 from qstore_db.engines.embedded.janitor import Janitor
 from qstore_db.engines.embedded.layout import INDEX_FOLDER, RECORDS_FOLDER
@@ -59,6 +60,7 @@ class EmbeddedEngine:
         vectors="exact",
         groups=True,
         receipts=True,
+        watch=True,
     )
 
     def __init__(
@@ -72,6 +74,7 @@ class EmbeddedEngine:
         self.directory = directory
         self._clock = clock
         self._closed = False
+        self._subscribers = Subscribers()
         with contextlib.ExitStack() as undo:
             with files.room_in(directory):
                 for folder in (directory, directory / RECORDS_FOLDER, directory / INDEX_FOLDER):
@@ -119,6 +122,7 @@ class EmbeddedEngine:
         once the views and results that were taken before are gone too."""
         self._environment.check()
         self.roster.drop(name)
+        self._subscribers.call()
 
     def reindex(self, name: str, *, index: IndexKind, storage: StorageKind) -> None:
         """Change how a collection is searched; the work runs in the background and queries go on."""
@@ -170,6 +174,16 @@ class EmbeddedEngine:
 
     def view(self, collection: str) -> Snapshot:
         return self.collection(collection).current
+
+    # Changes
+
+    def feed(self, collection: str, since: int) -> Feed:
+        there = self.collection(collection)
+        return Feed(self._store, there, since, lambda: self._sequence, self._clock, self._subscribers)
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        self._environment.check()
+        return self._subscribers.add(callback)
 
     # Upkeep
 
@@ -264,6 +278,7 @@ class EmbeddedEngine:
             self._chores.save_all()
             self._soundness.end(self._sequence)
         self._environment.close()
+        self._subscribers.close()
         self._lock.release()
 
     # What the writer's requests and the writer call (see `Commits`)
@@ -292,6 +307,8 @@ class EmbeddedEngine:
                 self._builder.wake()
         self._sequence = group.sequence
         self._group = Group(self._sequence)
+        if by_collection:
+            self._subscribers.call()
 
     def abandon(self) -> None:
         self._group = Group(self._sequence)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import lmdb
 import numpy as np
@@ -59,6 +60,10 @@ class Store:
         with transaction.cursor(self._tables[layout.VECTORS]) as cursor:
             return self._vector(cursor, cid, row, id)
 
+    def vectors(self, transaction: lmdb.Transaction[bytes]) -> lmdb.Cursor[bytes]:
+        """A cursor for the vectors of many records, one after the other."""
+        return transaction.cursor(self._tables[layout.VECTORS])
+
     def fetch(self, cid: int, ids: Iterable[str], now: float) -> list[Record | None]:
         """The newest committed records by id, as of one moment; None for absent and expired ones."""
         out: list[Record | None] = []
@@ -68,13 +73,24 @@ class Store:
         ):
             for id in ids:
                 row = self.row_of(transaction, cid, id)
-                body = None if row is None else self.body(transaction, cid, row)
-                if row is None or body is None or (body.expires_at is not None and body.expires_at <= now):
-                    out.append(None)
-                else:
-                    self._check_id(body, id, row)
-                    out.append(body.record(row, self._vector(cursor, cid, row, id)))
+                out.append(None if row is None else self.at(transaction, cursor, cid, row, id, now))
         return out
+
+    def at(
+        self,
+        transaction: lmdb.Transaction[bytes],
+        vectors: lmdb.Cursor[bytes],
+        cid: int,
+        row: int,
+        id: str,
+        now: float,
+    ) -> Record | None:
+        """The record of an id, which leads to `row`; None where it expired. `vectors` is a cursor over theirs."""
+        body = self.body(transaction, cid, row)
+        if body.expires_at is not None and body.expires_at <= now:
+            return None
+        self._check_id(body, id, row)
+        return body.record(row, self._vector(vectors, cid, row, id))
 
     def records(self, cid: int, rows: NDArray[np.int64], *, vectors: bool = True) -> list[Record]:
         """Records by row, their `vector` empty without `vectors`.
@@ -129,11 +145,15 @@ class Store:
 
     def oplog(self, after: int, limit: int | None = None) -> Iterator[Op]:
         """Entries with sequences above `after`, in order, as of one moment."""
-        with self.environment.read() as transaction, transaction.cursor(self._tables[layout.OPLOG]) as cursor:
+        with self.environment.read() as transaction:
+            yield from islice(self.ops(transaction, after), limit)
+
+    def ops(self, transaction: lmdb.Transaction[bytes], after: int) -> Iterator[Op]:
+        """The same within a read of the caller's."""
+        with transaction.cursor(self._tables[layout.OPLOG]) as cursor:
             found = cursor.set_range(layout.pack_row(after + 1))
-            while found and limit != 0:
+            while found:
                 yield layout.decode_op(*cursor.item())
-                limit = None if limit is None else limit - 1
                 found = cursor.next()
 
     def meta(self, name: str) -> int | None:
