@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import ParamSpec, Self, TypeVar
 
-from qstore_client.exchange import Call, Exchange, write_call
+from qstore_client.exchange import Call, Exchange, watch_call, write_call
 from qstore_client.handshake import hello, welcome
 from qstore_client.retrying import Patience
 from qstore_client.target import Target
@@ -25,6 +26,7 @@ from qstore_db.errors import (
     UnreachableError,
     WaitTimeoutError,
 )
+from qstore_db.records import Change
 from qstore_db.wire.faults import error_of
 from qstore_db.wire.frames import Bytes, FrameReader
 from qstore_db.wire.limits import Limits
@@ -87,6 +89,31 @@ class Connection:
         self.usable = not self._going_away
         return exchange.result()
 
+    def stream(self, call: Call[T]) -> Iterator[T]:
+        """Each part of an answer that does not end, as it comes. Raises as `call` does."""
+        self._last_id += 1
+        exchange = Exchange(call, self._last_id, self.welcome, None)
+        self.usable = False
+        self._socket.settimeout(None)
+        try:
+            for frame in exchange.begin():
+                self._send(frame)
+            while not exchange.done:
+                for message, nbytes in self._receive():
+                    granted = list(self._take(exchange, message, nbytes))
+                    if message.kind is Kind.CHUNK and message.id == exchange.id:
+                        yield exchange.part()
+                    for frame in granted:  # not before whoever asked came back for more
+                        self._send(frame)
+        except (OSError, ssl.SSLError) as error:
+            raise _LostError(str(error)) from error
+        exchange.result()
+
+    def interrupt(self) -> None:
+        """Make whoever waits on the connection in another thread find it closed."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
     def is_alive(self) -> bool:
         """Whether the server has not said anything since the last call: it would be that it is going away."""
         try:
@@ -141,6 +168,7 @@ class RemoteEdge:
         self._idle: list[Connection] = []
         self._room = threading.Semaphore(target.pool)
         self._closed = False
+        self._watches: set[Connection] = set()
         self._process = os.getpid()
 
     @classmethod
@@ -175,8 +203,31 @@ class RemoteEdge:
         self._check()
         return work(*args, **kwargs)
 
+    def watch(self, collection: str, since: int | None) -> Iterator[Change]:
+        patience = Patience(None, self._target.retries)
+        while True:
+            self._check()
+            failure: QStoreError
+            try:
+                with self._watching() as connection:
+                    for changes, sequence in connection.stream(watch_call(collection, since)):
+                        patience = Patience(None, self._target.retries)
+                        yield from changes
+                        since = sequence
+            except UnreachableError as error:
+                failure = error
+            except _LostError as error:
+                failure = UnreachableError(f"the connection to {self.where} was lost ({error})")
+            self._check()
+            pause = patience.pause()
+            if pause is None:
+                raise failure
+            time.sleep(pause)
+
     def close(self) -> None:
         self._closed = True
+        for connection in list(self._watches):
+            connection.interrupt()
         while self._idle:
             self._idle.pop().close()
 
@@ -212,6 +263,17 @@ class RemoteEdge:
             raise ForkedError(
                 "this handle was opened before a fork; the child must connect itself", subject=self.where
             )
+
+    @contextlib.contextmanager
+    def _watching(self) -> Iterator[Connection]:
+        """A connection of its own: a watcher would keep one of the pool for good."""
+        connection = Connection(self._target, self._target.timeout)
+        self._watches.add(connection)
+        try:
+            yield connection
+        finally:
+            self._watches.discard(connection)
+            connection.close()
 
     @contextlib.contextmanager
     def _connection(self, patience: Patience) -> Iterator[Connection]:

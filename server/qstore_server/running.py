@@ -57,7 +57,7 @@ def serve(config: ServerConfig, announce: Callable[[Listening], None]) -> None:
     # A thread that decodes many records keeps the interpreter for as long as this before the event loop gets its
     # turn: with the default of 5 ms every request on the loop would wait that long.
     sys.setswitchinterval(_SWITCH_SECONDS)
-    # Threads that spin until the next search take the processor from clients on the same machine, and from the loop.
+    # Threads that spin until the next search take the processor from clients on this machine, and from the loop.
     # Read when FAISS is loaded, which is when the database is opened.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     with (
