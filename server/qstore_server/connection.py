@@ -278,16 +278,17 @@ class Connection(asyncio.Protocol):
     def _check_allowed(self, request: Request) -> None:
         assert self.token is not None
         operation, needed = request.operation, Role(request.operation.role)
-        named = list(request.collections())
         self.token.require(needed)
-        for collection in named:
+        if self.token.collections is None:
+            return
+        for collection in request.collections():
             self.token.require(needed, collection)
         everything = not operation.scope and operation not in (
             operations.LIST_COLLECTIONS,
             operations.LIST_GROUPS,
             operations.WAIT_INDEXED,
         )
-        if everything and self.token.collections is not None:
+        if everything:
             raise ForbiddenError(
                 f"{operation.name} is about all collections, and token {self.token.name!r} is limited to some",
                 subject=operation.name,
