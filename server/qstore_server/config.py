@@ -59,7 +59,7 @@ class ServerConfig:
     tls_key: str | os.PathLike[str] | None = PATH.optional("off").setting(None, "QSTORE_SERVER_TLS_KEY")
     """File of its private key, PEM, not encrypted."""
     dev_certificate: bool = FLAG.setting(False, "QSTORE_SERVER_DEV_CERTIFICATE")
-    """True: TLS with a certificate that signs itself, made in the folder `tls` of `path`. For development."""
+    """True: TLS with a certificate that signs itself, made in the directory's folder `tls`. For development."""
     require_token: bool | None = FLAG.optional("auto").setting(None, "QSTORE_SERVER_REQUIRE_TOKEN")
     """Whether a client has to show a token. None, as text "auto": unless both addresses are loopback."""
     allow_insecure: bool = FLAG.setting(False, "QSTORE_SERVER_ALLOW_INSECURE")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -55,6 +56,9 @@ def serve(config: ServerConfig, announce: Callable[[Listening], None]) -> None:
     # A thread that decodes many records keeps the interpreter for as long as this before the event loop gets its
     # turn: with the default of 5 ms every request on the loop would wait that long.
     sys.setswitchinterval(_SWITCH_SECONDS)
+    # Threads that spin until the next search take the processor from clients on this machine, and from the loop.
+    # Read when FAISS is loaded, which is when the database is opened.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     with (
         structured_logging(config.log_level, config.log_format),
         asyncio.Runner(loop_factory=_loop_factory()) as runner,

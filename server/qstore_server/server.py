@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from qstore_db.database.core import Core
+from qstore_db.database.operations import WATCH
 from qstore_db.errors import AuthenticationError, ConfigurationError, QStoreError
 from qstore_db.wire.greeting import Welcome
 from qstore_db.wire.limits import Limits
@@ -182,6 +183,8 @@ class Server:
 
     def answered(self, request: Request, error: QStoreError | None) -> None:
         self._in_flight -= 1
+        if request.operation is WATCH:
+            return  # which lasts as long as somebody watches
         seconds = self.loop.time() - request.arrived
         name, code = request.operation.name, None if error is None else error.code
         self.statistics.answered(name, seconds, code)

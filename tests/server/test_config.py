@@ -217,6 +217,7 @@ def test_no_secret_is_shown() -> None:
     assert described(found)["database.pinecone_api_key"] == Setting(
         "database.pinecone_api_key", "<secret>", "environment"
     )
+    assert described(found)["database.engine"].value == "embedded"  # as it is opened, with its path
     for shown in (repr(found), str(found), repr(found.describe())):
         assert "sk-hidden" not in shown
     assert described(config())["database.pinecone_api_key"].value is None
