@@ -2,8 +2,8 @@
 
 It keeps nothing, knows no metadata and asks nobody who they are. Requests that have arrived by the time the loop
 turns are searched in one call, begun on the loop's own thread and shared out over all cores. A worker thread beside
-the loop brought a tenth to a third less on two cores, and so did one OpenMP thread instead of two. They have to wait
-without spinning: beside busy clients spinning threads kept each other from the cores for 30 ms now and then.
+the loop brought a tenth to a third less on two cores, and so did one OpenMP thread instead of two. They have to
+wait without spinning: beside busy clients spinning threads kept each other from the cores for 30 ms now and then.
 
 `python -m benchmarks.servers.floor PORT VECTORS` builds the graph over a .npy file, then serves it.
 """
