@@ -20,7 +20,9 @@ from benchmarks.harness import Bar, Gate, Options, Panel, Report, Spread, number
 from benchmarks.load import WARM_UP, Answers, Load, LoadFailed, Search
 from benchmarks.servers.qstore import Qstore, QstoreClient
 
-QUESTION = "Under minutes of mixed load, do the server's memory and directory keep their size without a failure?"
+QUESTION = (
+    "Under minutes of mixed load, do the server's memory and directory keep their size? Does nothing fail?"
+)
 READERS, WRITERS = 8, 4
 WRITES = 200.0
 """A second, all writers together."""

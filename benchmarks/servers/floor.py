@@ -1,9 +1,10 @@
 """The floor: a bare asyncio loop around FAISS behind the frames of the wire protocol.
 
 It keeps nothing, knows no metadata and asks nobody who they are. Requests that have arrived by the time the loop
-turns are searched in one call, begun on the loop's own thread and shared out over all cores. A worker thread beside
-the loop brought a tenth to a third less on two cores, and so did one OpenMP thread instead of two. They have to
-wait without spinning: beside busy clients spinning threads kept each other from the cores for 30 ms now and then.
+turns are searched in one call, begun on the loop's own thread and shared out over all cores. A worker thread
+beside the loop brought a tenth to a third less on two cores, and so did one OpenMP thread instead of two. They
+have to wait without spinning: beside busy clients spinning threads kept each other from the cores for 30 ms now
+and then.
 
 `python -m benchmarks.servers.floor PORT VECTORS` builds the graph over a .npy file, then serves it.
 """

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import ParamSpec, Self, TypeVar
 
-from qstore_client.exchange import Call, Exchange, write_call
+from qstore_client.exchange import Call, Exchange, watch_call, write_call
 from qstore_client.handshake import hello, welcome
 from qstore_client.retrying import Patience
 from qstore_client.target import Target
@@ -25,6 +27,7 @@ from qstore_db.errors import (
     UnreachableError,
     WaitTimeoutError,
 )
+from qstore_db.records import Change
 from qstore_db.wire.faults import error_of
 from qstore_db.wire.frames import Bytes, FrameReader
 from qstore_db.wire.limits import Limits
@@ -34,6 +37,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _READ = 1 << 18
+_FRESH_SECONDS = 0.5
+_LEAST_SECONDS = 0.001
 
 
 class _LostError(Exception):
@@ -49,13 +54,15 @@ class Connection:
         self._reader = FrameReader(self._limits)
         self._messages: Iterator[tuple[Message, int]] = iter(())
         self._last_id = 0
+        self._timeout: float | None = -1.0
+        self._used = time.monotonic()
         self._going_away = False
         self.usable = True
         try:
             self._socket = target.connect(timeout)
             if target.tls is not None:
                 self._socket = target.tls.wrap_socket(self._socket, server_hostname=target.host)
-            self._socket.settimeout(timeout)
+            self._set_timeout(timeout)
             self._send(hello(target))
             self.welcome = welcome(next(self._receive())[0])
         except ssl.SSLError as error:
@@ -69,8 +76,8 @@ class Connection:
         self._last_id += 1
         exchange = Exchange(call, self._last_id, self.welcome, timeout)
         self.usable = False
-        self._socket.settimeout(timeout)
         try:
+            self._set_timeout(timeout)
             for frame in exchange.begin():
                 self._send(frame)
             until = None if timeout is None else time.monotonic() + timeout
@@ -78,17 +85,47 @@ class Connection:
                 for message, nbytes in self._receive(until):
                     for frame in self._take(exchange, message, nbytes):
                         self._send(frame)
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             with contextlib.suppress(OSError):
                 self._send(encode(Message(Kind.CANCEL, exchange.id)))
-            raise
+            raise TimeoutError from None
         except (OSError, ssl.SSLError) as error:
             raise _LostError(str(error)) from error
-        self.usable = not self._going_away
+        self.usable, self._used = not self._going_away, time.monotonic()
         return exchange.result()
 
+    def stream(self, call: Call[T]) -> Iterator[T]:
+        """Each part of an answer that does not end, as it comes. Raises as `call` does."""
+        self._last_id += 1
+        exchange = Exchange(call, self._last_id, self.welcome, None)
+        self.usable = False
+        try:
+            self._set_timeout(None)
+            for frame in exchange.begin():
+                self._send(frame)
+            while not exchange.done:
+                for message, nbytes in self._receive():
+                    granted = list(self._take(exchange, message, nbytes))
+                    if message.kind is Kind.CHUNK and message.id == exchange.id:
+                        yield exchange.part()
+                    for frame in granted:  # not before whoever asked came back for more
+                        self._send(frame)
+        except (OSError, ssl.SSLError) as error:
+            raise _LostError(str(error)) from error
+        exchange.result()
+
+    def interrupt(self) -> None:
+        """Make whoever waits on the connection in another thread find it closed."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
     def is_alive(self) -> bool:
-        """Whether the server has not said anything since the last call: it would be that it is going away."""
+        """Whether the server has not said anything since the last call: it would be that it is going away.
+
+        After a moment only: asking the system costs as much as sending a request, and what is lost is sent again.
+        """
+        if time.monotonic() - self._used < _FRESH_SECONDS:
+            return True
         try:
             readable, _, _ = select.select([self._socket], [], [], 0)
         except (OSError, ValueError):
@@ -98,6 +135,21 @@ class Connection:
     def close(self) -> None:
         self.usable = False
         self._socket.close()
+
+    def _set_timeout(self, timeout: float | None) -> None:
+        """How long the system waits for the other side. Python's own timeouts would cost a call to it each time."""
+        if (
+            timeout is not None
+            and self._timeout is not None
+            and 0.9 * self._timeout <= timeout <= self._timeout
+        ):
+            return
+        self._socket.settimeout(None)
+        self._timeout = timeout
+        seconds = 0.0 if timeout is None else max(timeout, _LEAST_SECONDS)
+        value = struct.pack("@ll", int(seconds), int(seconds % 1.0 * 1e6))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
 
     def _take(self, exchange: Exchange[T], message: Message, nbytes: int) -> Iterator[list[Bytes]]:
         if message.kind is Kind.GOAWAY:
@@ -119,11 +171,8 @@ class Connection:
     def _receive(self, until: float | None = None) -> Iterator[tuple[Message, int]]:
         """The messages of the next bytes to come that complete any."""
         while True:
-            if until is not None:
-                left = until - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError
-                self._socket.settimeout(left)
+            if until is not None and time.monotonic() >= until:
+                raise TimeoutError
             data = self._socket.recv(_READ)
             if not data:
                 raise _LostError("the server closed the connection")
@@ -141,6 +190,7 @@ class RemoteEdge:
         self._idle: list[Connection] = []
         self._room = threading.Semaphore(target.pool)
         self._closed = False
+        self._watches: set[Connection] = set()
         self._process = os.getpid()
 
     @classmethod
@@ -175,8 +225,31 @@ class RemoteEdge:
         self._check()
         return work(*args, **kwargs)
 
+    def watch(self, collection: str, since: int | None) -> Iterator[Change]:
+        patience = Patience(None, self._target.retries)
+        while True:
+            self._check()
+            failure: QStoreError
+            try:
+                with self._watching() as connection:
+                    for changes, sequence in connection.stream(watch_call(collection, since)):
+                        patience = Patience(None, self._target.retries)
+                        yield from changes
+                        since = sequence
+            except UnreachableError as error:
+                failure = error
+            except _LostError as error:
+                failure = UnreachableError(f"the connection to {self.where} was lost ({error})")
+            self._check()
+            pause = patience.pause()
+            if pause is None:
+                raise failure
+            time.sleep(pause)
+
     def close(self) -> None:
         self._closed = True
+        for connection in list(self._watches):
+            connection.interrupt()
         while self._idle:
             self._idle.pop().close()
 
@@ -212,6 +285,17 @@ class RemoteEdge:
             raise ForkedError(
                 "this handle was opened before a fork; the child must connect itself", subject=self.where
             )
+
+    @contextlib.contextmanager
+    def _watching(self) -> Iterator[Connection]:
+        """A connection of its own: a watcher would keep one of the pool for good."""
+        connection = Connection(self._target, self._target.timeout)
+        self._watches.add(connection)
+        try:
+            yield connection
+        finally:
+            self._watches.discard(connection)
+            connection.close()
 
     @contextlib.contextmanager
     def _connection(self, patience: Patience) -> Iterator[Connection]:

@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from qstore_db.database.operations import Fields, Operation, WriteOperation
+from qstore_db.database.operations import WATCH, Fields, Operation, WriteOperation
 from qstore_db.engines.base import Written
 from qstore_db.errors import ArgumentError, OutcomeUnknownError, ProtocolError, QStoreError, WaitTimeoutError
+from qstore_db.records import Change
 from qstore_db.wire.faults import error_of
 from qstore_db.wire.frames import Bytes
 from qstore_db.wire.greeting import Welcome
@@ -69,6 +70,10 @@ def write_call(operation: WriteOperation[P], *args: P.args, **kwargs: P.kwargs) 
         key=os.urandom(16),
         patient=operation.many,
     )
+
+
+def watch_call(collection: str, since: int | None) -> Call[tuple[list[Change], int]]:
+    return Call(WATCH.name, WATCH.pack(collection, since), WATCH.understand, patient=True)
 
 
 class Exchange(Generic[T]):
@@ -138,6 +143,11 @@ class Exchange(Generic[T]):
             if isinstance(error, QStoreError):
                 raise
             raise ProtocolError(f"the answer to {self.call.name} cannot be read: {error!r}") from error
+
+    def part(self) -> T:
+        """What the last CHUNK alone says, which is then forgotten."""
+        self._answer = self._parts.pop()
+        return self.result()
 
     def _culprit(self) -> str | None:
         """Which argument cannot be sent."""

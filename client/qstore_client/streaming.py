@@ -6,16 +6,17 @@ import asyncio
 import contextlib
 import os
 import ssl
-from collections.abc import Callable
-from typing import Any, ParamSpec, Self, TypeVar
+from collections.abc import AsyncIterator, Callable
+from typing import Any, ParamSpec, Self, TypeVar, cast
 
-from qstore_client.exchange import Call, Exchange, write_call
+from qstore_client.exchange import Call, Exchange, watch_call, write_call
 from qstore_client.handshake import hello, welcome
 from qstore_client.retrying import Patience
 from qstore_client.target import Target, prepare
 from qstore_db.database.operations import Operation, WriteOperation
 from qstore_db.engines.base import Written
 from qstore_db.errors import ClosedError, ForkedError, ProtocolError, QStoreError, UnreachableError
+from qstore_db.records import Change
 from qstore_db.wire.faults import error_of
 from qstore_db.wire.frames import Bytes, FrameReader
 from qstore_db.wire.greeting import Welcome
@@ -41,6 +42,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._calls: dict[int, tuple[Exchange[Any], asyncio.Future[None]]] = {}
         self._abandoned: set[int] = set()
+        self._watches: dict[int, asyncio.Queue[Any]] = {}
         self._last_id = 0
         self._writable = asyncio.Event()
         self._writable.set()
@@ -75,6 +77,40 @@ class Connection(asyncio.Protocol):
                 self._close_if_done()
             return exchange.result()
 
+    async def stream(self, call: Call[T]) -> AsyncIterator[T]:
+        """Each part of an answer that does not end, as it comes. Raises as `call` does."""
+        greeting = await self._greeted
+        if not self.usable or self._transport is None:
+            raise UnreachableError("the server is going away", subject=call.name)
+        self._last_id += 1
+        exchange = Exchange(call, self._last_id, greeting, None)
+        parts: asyncio.Queue[tuple[T, list[list[Bytes]]]] = asyncio.Queue()
+        answered = self.loop.create_future()
+        self._calls[exchange.id] = exchange, answered
+        self._watches[exchange.id] = parts
+        try:
+            for frame in exchange.begin():
+                self._send(frame)
+            while True:
+                coming = asyncio.ensure_future(parts.get())
+                await asyncio.wait((coming, answered), return_when=asyncio.FIRST_COMPLETED)
+                if not coming.done():
+                    coming.cancel()
+                    answered.result()
+                    exchange.result()
+                    return
+                part, granted = coming.result()
+                yield part
+                for frame in granted:  # not before whoever asked came back for more
+                    self._send(frame)
+        finally:
+            if not answered.done():
+                self._abandoned.add(exchange.id)
+                self._send(encode(Message(Kind.CANCEL, exchange.id)))
+            self._watches.pop(exchange.id, None)
+            self._calls.pop(exchange.id, None)
+            self._close_if_done()
+
     def close(self) -> None:
         self.usable = False
         if self._transport is not None:
@@ -88,8 +124,7 @@ class Connection(asyncio.Protocol):
     # What asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclasses
         self._send(hello(self._target))
 
     def data_received(self, data: bytes) -> None:
@@ -133,7 +168,11 @@ class Connection(asyncio.Protocol):
             raise error_of(message.body)
         elif message.id in self._calls:
             exchange, answered = self._calls[message.id]
-            for frame in exchange.take(message, nbytes):
+            frames = list(exchange.take(message, nbytes))
+            if message.kind is Kind.CHUNK and message.id in self._watches:
+                self._watches[message.id].put_nowait((exchange.part(), frames))
+                return
+            for frame in frames:
                 self._send(frame)
             if exchange.done and not answered.done():
                 answered.set_result(None)
@@ -206,6 +245,28 @@ class AsyncRemoteEdge:
     async def compute(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         self._check()
         return await asyncio.to_thread(work, *args, **kwargs)
+
+    async def watch(self, collection: str, since: int | None) -> AsyncIterator[Change]:
+        patience = Patience(None, self._target.retries)
+        while True:
+            self._check()
+            failure: QStoreError
+            try:
+                connection = await self._connected()
+                async for changes, sequence in connection.stream(watch_call(collection, since)):
+                    patience = Patience(None, self._target.retries)
+                    for change in changes:
+                        yield change
+                    since = sequence
+            except UnreachableError as error:
+                failure = error
+            except _LostError as error:
+                failure = UnreachableError(f"the connection to {self.where} was lost ({error})")
+            self._check()
+            pause = patience.pause()
+            if pause is None:
+                raise failure
+            await asyncio.sleep(pause)
 
     async def close(self) -> None:
         self._closed = True

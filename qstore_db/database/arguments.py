@@ -86,6 +86,14 @@ def check_count(parameter: str, value: object, high: int | None = None) -> int:
     return int(value)  # type: ignore[call-overload,no-any-return]
 
 
+def check_since(since: object) -> int:
+    """An op sequence, or 0 for all of them."""
+    whole = isinstance(since, (int, np.integer)) and not isinstance(since, bool)
+    if not whole or not 0 <= since < 1 << 63:  # type: ignore[operator]
+        raise ArgumentError(f"since={since!r} must be an op sequence, 0 at least", subject="since")
+    return int(since)  # type: ignore[call-overload,no-any-return]
+
+
 def check_expiry(expires_at: object) -> float | None:
     if expires_at is None:
         return None

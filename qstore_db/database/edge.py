@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import ParamSpec, Protocol, TypeVar
 
 from qstore_db.database.operations import Operation, WriteOperation
 from qstore_db.engines.base import Written
+from qstore_db.records import Change
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,6 +33,10 @@ class SyncEdge(Protocol):
         """Do work that needs no database but takes a while."""
         ...
 
+    def watch(self, collection: str, since: int | None) -> Iterator[Change]:
+        """Changes after `since` (None: from now on) as they happen, without an end."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -43,4 +48,5 @@ class AsyncEdge(Protocol):
     async def run(self, operation: Operation[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
     async def write(self, operation: WriteOperation[P], /, *args: P.args, **kwargs: P.kwargs) -> Written: ...
     async def compute(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    def watch(self, collection: str, since: int | None) -> AsyncIterator[Change]: ...
     async def close(self) -> None: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, Self, TypeVar
@@ -13,9 +13,11 @@ from qstore_db.config import DatabaseConfig
 from qstore_db.database.bell import Bell
 from qstore_db.database.core import Core
 from qstore_db.database.operations import Operation, WriteOperation
+from qstore_db.database.operations.watching import WATCH_OPS
 from qstore_db.database.writes import Draft
 from qstore_db.engines.base import Written
 from qstore_db.errors import QueueFullError
+from qstore_db.records import Change
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,6 +53,12 @@ class LocalEdge:
 
     def compute(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return work(*args, **kwargs)
+
+    def watch(self, collection: str, since: int | None) -> Iterator[Change]:
+        feed = self.core.watches.start(collection, since)
+        while True:
+            yield from feed.next(WATCH_OPS)
+            feed.wait()
 
     def close(self) -> None:
         self.core.close()
@@ -93,6 +101,21 @@ class AsyncLocalEdge:
             return work(*args, **kwargs)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, lambda: work(*args, **kwargs))
+
+    async def watch(self, collection: str, since: int | None) -> AsyncIterator[Change]:
+        feed = await self.compute(self.core.watches.start, collection, since)
+        changed, bell = asyncio.Event(), Bell(asyncio.get_running_loop())
+        # Kept while waiting: looking is what moves a quiet collection's feed along with the others.
+        unsubscribe = self.core.watches.subscribe(lambda: bell.ring(changed.set) if feed.due() else None)
+        try:
+            while True:
+                changed.clear()
+                for change in await self.compute(feed.next, WATCH_OPS):
+                    yield change
+                if not feed.due():
+                    await changed.wait()
+        finally:
+            unsubscribe()
 
     async def close(self) -> None:
         if not self._closed:

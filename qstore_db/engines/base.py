@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qstore_db.engines.links import Links, Nodes
+from qstore_db.errors import WaitTimeoutError
 from qstore_db.records import Change, Filter, Group, Metadata, Metric, Record, Superposition, Vectors
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -335,3 +336,8 @@ class WatchableEngine(Protocol):
         What happened before is not told: look at `Feed.due` once subscribed.
         """
         ...
+
+
+def not_indexed(timeout: float | None) -> WaitTimeoutError:
+    """What `wait_indexed` raises when its time is over."""
+    return WaitTimeoutError(f"the index was not complete after {timeout} s; it goes on in the background")

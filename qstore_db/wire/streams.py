@@ -16,6 +16,13 @@ from qstore_db.wire.messages import Kind, Message, encode
 MAX_WINDOW = 1 << 40
 
 
+def check_grant(count: object, window: int = 0) -> int:
+    """How many bytes a WINDOW grants on top of `window`. Raises ProtocolError for what is no such number."""
+    if type(count) is not int or not 0 < count <= MAX_WINDOW - window:
+        raise ProtocolError(f"a window cannot grow by {count!r:.40}")
+    return count
+
+
 class Outgoing:
     """The parts of one body on their way out."""
 
@@ -27,9 +34,7 @@ class Outgoing:
 
     def grant(self, count: object) -> None:
         """Raises ProtocolError for what is no number of bytes."""
-        if type(count) is not int or not 0 < count <= MAX_WINDOW - self._window:
-            raise ProtocolError(f"a window cannot grow by {count!r:.40}")
-        self._window += count
+        self._window += check_grant(count, self._window)
 
     def ready(self) -> Iterator[list[Bytes]]:
         """The frames that may be sent now; after the END, `complete` is true."""

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 from qstore_db.config import DatabaseConfig
 from qstore_db.errors import ConfigurationError
 from qstore_db.settings import check_names, refusal, values_of, variables_of
+from qstore_server.certificates import CERTIFICATE_FILE, KEY_FILE
 from qstore_server.kinds import COUNT, FLAG, HOST, MILLISECONDS, PATH, PORT, SECONDS, SIZE, choice
 from qstore_server.sources import DATABASE, Source, find
 
@@ -57,6 +58,8 @@ class ServerConfig:
     """File of the certificate and its chain, PEM. None: no TLS."""
     tls_key: str | os.PathLike[str] | None = PATH.optional("off").setting(None, "QSTORE_SERVER_TLS_KEY")
     """File of its private key, PEM, not encrypted."""
+    dev_certificate: bool = FLAG.setting(False, "QSTORE_SERVER_DEV_CERTIFICATE")
+    """True: TLS with a certificate that signs itself, made in the directory's folder `tls`. For development."""
     require_token: bool | None = FLAG.optional("auto").setting(None, "QSTORE_SERVER_REQUIRE_TOKEN")
     """Whether a client has to show a token. None, as text "auto": unless both addresses are loopback."""
     allow_insecure: bool = FLAG.setting(False, "QSTORE_SERVER_ALLOW_INSECURE")
@@ -118,6 +121,8 @@ class ServerConfig:
         if (self.tls_certificate is None) != (self.tls_key is None):
             missing = "tls_key" if self.tls_key is None else "tls_certificate"
             raise refusal(missing, None, "must be given: TLS takes both a certificate and its key")
+        if self.dev_certificate and self.tls_certificate is not None:
+            raise refusal("dev_certificate", True, "takes the place of tls_certificate and tls_key: give one")
         if self.port == self.http_port != 0 and self.host == self.http_host:
             raise refusal("http_port", self.http_port, "is the port of the server itself; choose another")
         if not self.allow_insecure:
@@ -181,8 +186,15 @@ class ServerConfig:
         return Path(self.path).expanduser()
 
     @property
+    def development_folder(self) -> Path:
+        """Where the certificate for development is."""
+        return self.directory / "tls"
+
+    @property
     def tls(self) -> tuple[Path, Path] | None:
         """The files of certificate and key, with a leading ~ expanded; None without TLS."""
+        if self.dev_certificate:
+            return self.development_folder / CERTIFICATE_FILE, self.development_folder / KEY_FILE
         if self.tls_certificate is None or self.tls_key is None:
             return None
         return Path(self.tls_certificate).expanduser(), Path(self.tls_key).expanduser()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from qstore_db.database import operations
 from qstore_db.database.operations import OPERATIONS, Fields, Operation
@@ -15,6 +15,7 @@ from qstore_db.errors import (
     ForbiddenError,
     ProtocolError,
     QStoreError,
+    UnreachableError,
 )
 from qstore_db.wire.faults import fault_body
 from qstore_db.wire.frames import Bytes, Frame, FrameReader
@@ -22,12 +23,13 @@ from qstore_db.wire.greeting import VERSION, Hello
 from qstore_db.wire.limits import UNAUTHENTICATED, Limits
 from qstore_db.wire.messages import Kind, Message, decode, encode
 from qstore_db.wire.parts import joined
-from qstore_db.wire.streams import Incoming, Outgoing
+from qstore_db.wire.streams import Incoming, Outgoing, check_grant
 from qstore_server.access import Role, Token
 from qstore_server.requests import HEAD_CHARGE, Answer, Request
 
 if TYPE_CHECKING:
     from qstore_server.server import Server
+    from qstore_server.watching import Watch
 
 STALLED_SECONDS = 60.0
 """An upload that does not go on for so long is given up."""
@@ -47,13 +49,15 @@ class Connection(asyncio.Protocol):
         self._limits = UNAUTHENTICATED
         self._reader = FrameReader(UNAUTHENTICATED)
         self._transport: asyncio.Transport | None = None
-        self._window = 0
+        self.window = 0
+        """Bytes of each stream that may be sent before the peer grants more."""
         self._last_id = 0
         self._charged = 0
         self._requests: dict[int, Request] = {}
         self._uploads: dict[int, tuple[Request, Incoming]] = {}
         self._refused_uploads: set[int] = set()
         self._streams: dict[int, tuple[Request, Outgoing]] = {}
+        self._watches: dict[int, tuple[Request, Watch]] = {}
         self._going_away = False
         self._paused = False
         self._choked_since: float | None = None
@@ -65,9 +69,8 @@ class Connection(asyncio.Protocol):
     # What asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=_HIGH_WATER)
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclasses
+        self._transport.set_write_buffer_limits(high=_HIGH_WATER)
         address = transport.get_extra_info("peername")
         self.peer = f"{address[0]}:{address[1]}" if isinstance(address, tuple) else "local"
         self._server.opened(self)
@@ -76,10 +79,13 @@ class Connection(asyncio.Protocol):
         self._transport = None
         for request in self._requests.values():
             request.cancelled = True
-        for request, _ in [*self._uploads.values(), *self._streams.values()]:
+        for _, watch in self._watches.values():
+            watch.close()
+        for request, _ in [*self._uploads.values(), *self._streams.values(), *self._watches.values()]:
             self._finish(request, _taken_back(request))
         self._uploads.clear()
         self._streams.clear()
+        self._watches.clear()
         self._server.closed(self)
 
     def data_received(self, data: bytes) -> None:
@@ -139,6 +145,8 @@ class Connection(asyncio.Protocol):
             return
         self._going_away = True
         self._send(encode(Message(Kind.GOAWAY, self._last_id)))
+        for request, _ in list(self._watches.values()):
+            self.answer(request, UnreachableError("the server is going away", subject=request.operation.name))
         self._close_if_done()
 
     def abort(self) -> None:
@@ -155,8 +163,17 @@ class Connection(asyncio.Protocol):
 
     # What the service calls
 
+    def watched(self, request: Request, watch: Watch) -> None:
+        """The request goes on until the peer takes it back, or its answer is an error."""
+        self._watches[request.id] = request, watch
+
+    def send(self, frame: list[Bytes]) -> None:
+        self._send(frame)
+
     def answer(self, request: Request, answer: Answer | QStoreError) -> None:
         """Send an answer, or the error, and be done with the request; a stream goes on under its window."""
+        if request.id in self._watches:
+            self._watches.pop(request.id)[1].close()
         error = answer if isinstance(answer, QStoreError) else None
         if self._transport is not None and not self._transport.is_closing():
             if error is not None:
@@ -168,7 +185,7 @@ class Connection(asyncio.Protocol):
                 self._send(encode(Message(Kind.ERROR, request.id, "", fault_body(error))))
             else:
                 assert not isinstance(answer, QStoreError)
-                stream = Outgoing(request.id, answer, self._window)
+                stream = Outgoing(request.id, answer, self.window)
                 self._streams[request.id] = request, stream
                 self._pump(request, stream)
                 return
@@ -201,6 +218,8 @@ class Connection(asyncio.Protocol):
                 request, stream = self._streams[message.id]
                 stream.grant(message.body)
                 self._pump(request, stream)
+            elif message.id in self._watches:
+                self._watches[message.id][1].grant(check_grant(message.body))
         elif message.kind is Kind.PING:
             self._send(encode(Message(Kind.PONG, message.id)))
         elif message.kind is not Kind.PONG:
@@ -220,7 +239,7 @@ class Connection(asyncio.Protocol):
             self._break(error)
             return
         self._limits = self._reader.limits = Limits()
-        self._window = hello.window
+        self.window = hello.window
         self._server.admitted(self)
         self._send(encode(Message(Kind.HELLO, 0, "", self._server.welcome(self.token).body())))
 
@@ -259,16 +278,17 @@ class Connection(asyncio.Protocol):
     def _check_allowed(self, request: Request) -> None:
         assert self.token is not None
         operation, needed = request.operation, Role(request.operation.role)
-        named = list(request.collections())
         self.token.require(needed)
-        for collection in named:
+        if self.token.collections is None:
+            return
+        for collection in request.collections():
             self.token.require(needed, collection)
         everything = not operation.scope and operation not in (
             operations.LIST_COLLECTIONS,
             operations.LIST_GROUPS,
             operations.WAIT_INDEXED,
         )
-        if everything and self.token.collections is not None:
+        if everything:
             raise ForbiddenError(
                 f"{operation.name} is about all collections, and token {self.token.name!r} is limited to some",
                 subject=operation.name,
@@ -318,8 +338,8 @@ class Connection(asyncio.Protocol):
                 del self._uploads[id]
                 self._refused_uploads.add(id)
                 self.answer(request, _taken_back(request))
-            elif id in self._streams:
-                del self._streams[id]
+            elif id in self._streams or id in self._watches:
+                self._streams.pop(id, None)
                 self.answer(request, _taken_back(request))
 
     # Flow

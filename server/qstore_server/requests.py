@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from qstore_db.database.operations import Operation, WriteOperation
+from qstore_db.database.operations import Operation, WatchOperation, WriteOperation
 from qstore_db.errors import ArgumentError, CancelledError, WaitTimeoutError
 from qstore_db.wire.frames import Bytes
 from qstore_db.wire.limits import Limits
@@ -19,7 +19,7 @@ KEY_BYTES = 16
 HEAD_CHARGE = 80
 """Bytes of memory that one byte of a head may become."""
 
-AnyOperation: TypeAlias = "Operation[Any, Any] | WriteOperation[Any]"
+AnyOperation: TypeAlias = "Operation[Any, Any] | WriteOperation[Any] | WatchOperation"
 
 
 class Request:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from qstore_db.database.core import Core
-from qstore_db.database.operations import OPERATIONS
+from qstore_db.database.operations import OPERATIONS, WATCH
 from qstore_db.errors import AuthenticationError, ConfigurationError, QStoreError
 from qstore_db.wire.greeting import Welcome
 from qstore_db.wire.limits import Limits
@@ -99,6 +99,14 @@ class Server:
         await asyncio.to_thread(self.core.close)
         _log.info("stopped")
 
+    def first_token(self) -> str | None:
+        """The text of a new token for an administrator, where tokens are needed and there is none yet."""
+        if not self.config.needs_token or self.tokens.all():
+            return None
+        arguments = {"name": "first", "role": "admin"}
+        with self._audit.act(LOCAL, "local", "tokens.create", arguments):
+            return self.tokens.create(**arguments)[1]
+
     def health(self) -> Health:
         if self._draining:
             return Health("draining", "the server is stopping")
@@ -174,6 +182,8 @@ class Server:
 
     def answered(self, request: Request, error: QStoreError | None) -> None:
         self._in_flight -= 1
+        if request.operation is WATCH:
+            return  # which lasts as long as somebody watches
         seconds = self.loop.time() - request.arrived
         name, code = request.operation.name, None if error is None else error.code
         self.statistics.answered(name, seconds, code)

@@ -16,10 +16,10 @@ from qstore_db.database import operations
 from qstore_db.database.arguments import check_number
 from qstore_db.database.bell import Bell
 from qstore_db.database.local import PATIENCE
-from qstore_db.database.operations import Fields, Operation, WriteOperation
+from qstore_db.database.operations import Fields, Operation, WatchOperation, WriteOperation
 from qstore_db.database.operations.found import pack_results
 from qstore_db.database.options import QueryOptions
-from qstore_db.engines.embedded.engine import not_indexed
+from qstore_db.engines.base import not_indexed
 from qstore_db.errors import QStoreError, QueueFullError, WaitTimeoutError
 from qstore_db.records import QueryResult
 from qstore_db.wire.limits import Limits
@@ -27,6 +27,7 @@ from qstore_server.batching import Batcher
 from qstore_server.lanes import Lane
 from qstore_server.requests import Request, answer_of
 from qstore_server.statistics import Statistics
+from qstore_server.watching import Watch
 
 if TYPE_CHECKING:
     from qstore_db.database.core import Core
@@ -103,6 +104,12 @@ class Service:
                 self._query(request)
             elif isinstance(operation, WriteOperation):
                 self._write(request, operation)
+            elif isinstance(operation, WatchOperation):
+                watch = Watch(
+                    self.core, self._work, self._bell, request, request.connection.window, self.fail
+                )
+                request.connection.watched(request, watch)
+                watch.begin()
             elif operation is operations.WAIT_INDEXED:
                 self._wait_indexed(request)
             elif _is_quick(request):
@@ -124,7 +131,7 @@ class Service:
     # Queries
 
     def _query(self, request: Request) -> None:
-        vector, options = request.operation.unpack(request.fields)
+        vector, options = operations.QUERY.unpack(request.fields)
         quick = (
             request.fields.keys() <= _BATCHED | {"vector"}
             and isinstance(vector, np.ndarray)
@@ -227,7 +234,7 @@ class Service:
 
     def _wait_indexed(self, request: Request) -> None:
         """Wait in short turns: a thread that waits for long would be lost to others."""
-        (timeout,) = request.operation.unpack(request.fields)
+        (timeout,) = operations.WAIT_INDEXED.unpack(request.fields)
         if timeout is not None:
             timeout = check_number("timeout", timeout, 0.0, math.inf)
         self._wait_on(request, timeout, None if timeout is None else self._loop.time() + timeout)

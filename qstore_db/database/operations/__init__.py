@@ -31,12 +31,13 @@ from qstore_db.database.operations.upkeep import (
     VERIFY,
     WAIT_INDEXED,
 )
+from qstore_db.database.operations.watching import WATCH, WatchOperation
 from qstore_db.database.operations.writing import DELETE, PUT, PUT_MANY, UPDATE
 
-OPERATIONS: Mapping[str, Operation[Any, Any] | WriteOperation[Any]] = {
+OPERATIONS: Mapping[str, Operation[Any, Any] | WriteOperation[Any] | WatchOperation] = {
     operation.name: operation
     for operation in list(globals().values())
-    if isinstance(operation, (Operation, WriteOperation))
+    if isinstance(operation, (Operation, WriteOperation, WatchOperation))
 }
 """By name on the wire."""
 
@@ -69,8 +70,10 @@ __all__ = [
     "UPDATE",
     "VERIFY",
     "WAIT_INDEXED",
+    "WATCH",
     "Fields",
     "Operation",
     "Role",
+    "WatchOperation",
     "WriteOperation",
 ]

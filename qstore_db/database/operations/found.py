@@ -7,9 +7,10 @@ that are looked at.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ _TERM = "term."
 _INSIDE = "inside."
 _WALKED = "walked."
 _COLUMNS = ("score", "distance", "similarity", "weight", "prominence")
-"""Of float64 each; the last two are not always there."""
+"""The last two are not always there."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,22 +59,26 @@ class Received:
 
 def pack_results(results: Sequence[QueryResult]) -> Fields:
     every = [ranked_of(result) for result in results]
-    packed = {
-        "ends": np.cumsum([len(ranked.score) for ranked in every], dtype=np.int64),
+    # Integers go as lists: an array costs more than packing the few that most results have.
+    packed: Fields = {
+        "ends": list(accumulate(len(ranked.score) for ranked in every)),
         "exact": [result.exact for result in results],
         "warnings": [list(result.warnings) for result in results],
         "ids": [id for ranked in every for id in ranked.found.ids()],
-        "versions": _joined([ranked.found.rows() for ranked in every]),
+        "versions": [row for ranked in every for row in ranked.found.rows().tolist()],
         **_bodies([body for ranked in every for body in ranked.found.bodies()]),
     }
     if not every:
         return packed
-    for name in _COLUMNS:
-        columns = [getattr(ranked, name) for ranked in every]
-        if columns[0] is not None:
-            packed[name] = _joined(columns)
-    for name in every[0].terms:
-        packed[_TERM + name] = _joined([ranked.terms[name] for ranked in every])
+    names = [name for name in _COLUMNS if getattr(every[0], name) is not None]
+    terms = list(every[0].terms)
+    packed["columns"] = [*names, *(_TERM + name for name in terms)]
+    packed["values"] = _joined(
+        [
+            np.array([*(getattr(ranked, name) for name in names), *(ranked.terms[name] for name in terms)]).T
+            for ranked in every
+        ]
+    )
     packed["scale"] = dict(every[0].scale)
     if every[0].tunneled is not None:
         packed["tunneled"] = _joined([ranked.tunneled for ranked in every]).view(np.uint8)
@@ -99,12 +104,12 @@ def pack_tunnels(results: Sequence[TunnelResult]) -> Fields:
     packed = pack_results(results)
     inside = pack_results([result.inside for result in results])
     packed |= {_INSIDE + name: column for name, column in inside.items()}
-    packed["well_size"] = np.array([result.well_size for result in results], np.int64)
-    packed["eligible"] = np.array([result.eligible for result in results], np.int64)
+    packed["well_size"] = [result.well_size for result in results]
+    packed["eligible"] = [result.eligible for result in results]
     packed["query"] = _stacked([result.query for result in results])
     walked = [result.walked for result in results if result.walked is not None]
     if walked:
-        packed["has_walked"] = np.array([result.walked is not None for result in results], np.uint8)
+        packed["has_walked"] = [result.walked is not None for result in results]
         packed |= {_WALKED + name: column for name, column in _pack_walked(walked).items()}
     return packed
 
@@ -113,14 +118,14 @@ def unpack_tunnels(given: Fields) -> list[TunnelResult]:
     inside = unpack_results(_under(given, _INSIDE))
     has_walked = given.get("has_walked")
     there = iter(_unpack_walked(_under(given, _WALKED)) if has_walked is not None else ())
-    walked = [next(there) if has else None for has in ([] if has_walked is None else has_walked.tolist())]
+    walked = [next(there) if has else None for has in has_walked or []]
     return [
         TunnelResult(
             ranked_of(result),
             exact=result.exact,
             inside=inside[at],
-            well_size=int(given["well_size"][at]),
-            eligible=int(given["eligible"][at]),
+            well_size=given["well_size"][at],
+            eligible=given["eligible"][at],
             query=given["query"][at],
             walked=walked[at] if walked else None,
             warnings=result.warnings,
@@ -134,7 +139,7 @@ def pack_records(records: Sequence[Record | None]) -> Fields:
     """Absent ones have version 0 and neither a body nor a vector."""
     there = [record for record in records if record is not None]
     return {
-        "versions": np.array([0 if record is None else record.version for record in records], np.int64),
+        "versions": [0 if record is None else record.version for record in records],
         "vectors": _stacked([record.vector for record in there]),
         **_bodies([Body.of(record).packed() for record in there]),
     }
@@ -143,7 +148,7 @@ def pack_records(records: Sequence[Record | None]) -> Fields:
 def unpack_records(given: Fields) -> list[Record | None]:
     there = zip(_slices(given), given["vectors"], strict=True)
     records: list[Record | None] = []
-    for version in required(given, "versions").tolist():
+    for version in required(given, "versions"):
         if version:
             body, vector = next(there)
             records.append(Body.unpacked(body).record(version, vector))
@@ -153,26 +158,28 @@ def unpack_records(given: Fields) -> list[Record | None]:
 
 
 def _ranked(given: Fields) -> list[Ranked]:
-    ends = given["ends"].tolist()
+    ends = given["ends"]
     bodies = _slices(given)
     if not ends or not given["ids"]:
         return [empty_ranked(**_empty_columns(given)) for _ in ends]
     paths = given.get("paths")
+    values = dict(zip(given["columns"], given["values"].T, strict=True))
+    versions = np.array(given["versions"], np.int64)
     ranked: list[Ranked] = []
     for start, stop in zip([0, *ends], ends, strict=False):
         cut = slice(start, stop)
-        columns = {name: given[name][cut] for name in _COLUMNS if name in given}
+        columns = {name: values[name][cut] for name in _COLUMNS if name in values}
         tunneled, vectors = given.get("tunneled"), given.get("vectors")
         ranked.append(
             Ranked(
                 **columns,
                 found=Received(
                     given["ids"][cut],
-                    given["versions"][cut],
+                    versions[cut],
                     bodies[cut],
                     None if vectors is None else vectors[cut],
                 ),
-                terms={name: column[cut] for name, column in _under(given, _TERM).items()},
+                terms={name: column[cut] for name, column in _under(values, _TERM).items()},
                 scale=given["scale"],
                 tunneled=None if tunneled is None else tunneled[cut].view(np.bool_),
                 paths=list if paths is None else partial(_tuples, paths[cut]),
@@ -182,11 +189,9 @@ def _ranked(given: Fields) -> list[Ranked]:
 
 
 def _empty_columns(given: Fields) -> dict[str, Any]:
-    return {
-        "scale": given.get("scale", {}),
-        "prominence": given.get("prominence"),
-        "weight": given.get("weight"),
-    }
+    nothing = np.empty(0)
+    there = {name: nothing for name in ("weight", "prominence") if name in given.get("columns", ())}
+    return {"scale": given.get("scale", {}), **there}
 
 
 def _tuples(paths: list[list[str]]) -> list[tuple[str, ...]]:
@@ -195,8 +200,8 @@ def _tuples(paths: list[list[str]]) -> list[tuple[str, ...]]:
 
 def _pack_walked(walked: Sequence[Walked]) -> Fields:
     return {
-        "ends": np.cumsum([len(one.ids) for one in walked], dtype=np.int64),
-        "edge_ends": np.cumsum([len(one.edges) for one in walked], dtype=np.int64),
+        "ends": list(accumulate(len(one.ids) for one in walked)),
+        "edge_ends": list(accumulate(len(one.edges) for one in walked)),
         "ids": [id for one in walked for id in one.ids],
         "vectors": _joined([one.vectors for one in walked]),
         "probability": _joined([one.probability for one in walked]),
@@ -207,7 +212,7 @@ def _pack_walked(walked: Sequence[Walked]) -> Fields:
 
 
 def _unpack_walked(given: Fields) -> list[Walked]:
-    ends, edge_ends = given["ends"].tolist(), given["edge_ends"].tolist()
+    ends, edge_ends = given["ends"], given["edge_ends"]
     out: list[Walked] = []
     for start, stop, first, last in zip([0, *ends], ends, [0, *edge_ends], edge_ends, strict=False):
         out.append(
@@ -226,17 +231,17 @@ def _unpack_walked(given: Fields) -> list[Walked]:
 def _bodies(bodies: Sequence[bytes]) -> Fields:
     return {
         "records": np.frombuffer(b"".join(bodies), np.uint8),
-        "record_ends": np.cumsum([len(body) for body in bodies], dtype=np.int64),
+        "record_ends": list(accumulate(map(len, bodies))),
     }
 
 
 def _slices(given: Fields) -> list[memoryview]:
     content: memoryview = required(given, "records").data
-    ends = required(given, "record_ends").tolist()
+    ends = required(given, "record_ends")
     return [content[start:stop] for start, stop in zip([0, *ends], ends, strict=False)]
 
 
-def _under(given: Fields, prefix: str) -> Fields:
+def _under(given: Mapping[str, Any], prefix: str) -> Fields:
     return {name.removeprefix(prefix): column for name, column in given.items() if name.startswith(prefix)}
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, overload
 
 from numpy.typing import ArrayLike
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from qstore_db.database import operations
 from qstore_db.database.edge import SyncEdge
 from qstore_db.database.options import QueryOptions, TunnelOptions
-from qstore_db.records import ContextLike, Page, QueryResult, Record, TunnelResult
+from qstore_db.records import Change, ContextLike, Page, QueryResult, Record, TunnelResult
 from qstore_db.search.field import Engine
 from qstore_db.search.well import BarrierScale
 
@@ -266,6 +266,20 @@ class Reading:
         Raises CollectionNotFoundError, FilterError, ArgumentError for a cursor that no page gave.
         """
         return self._edge.run(operations.SCROLL, filter, limit, cursor, collection)
+
+    def watch(self, collection: str = "default", *, since: int | None = None) -> Iterator[Change]:
+        """The changes of a collection as they happen, without an end: iterate, and leave the loop when done.
+
+        Each id's latest state, at least once, in rising `sequence`; a state that another replaced before it was
+        read is left out. since: the op sequence after which to begin (`insert` returns it, `Change.sequence` and
+        `Record.version` hold it), 0 for all that is kept; None begins with the first step. To go on after a break,
+        give the sequence of the last change. Over a connection that is lost, it goes on by itself.
+
+        Raises, at a step, CollectionNotFoundError (also once the collection is dropped), ArgumentError for a
+        `since` that no op has had yet, ClosedError, and SequenceExpired where changes that old are no longer kept
+        (they are for a day or ten million ops): read everything with `scroll`, then watch from there.
+        """
+        yield from self._edge.watch(collection, since)
 
     def count(self, filter: Mapping[str, Any] | None = None, *, collection: str = "default") -> int:
         """How many records there are, or match. Raises CollectionNotFoundError, FilterError."""

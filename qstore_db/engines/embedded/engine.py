@@ -14,7 +14,7 @@ import lmdb
 
 from qstore_db.catalog.environment import Environment
 from qstore_db.catalog.lmdb import LmdbCatalog
-from qstore_db.engines.base import Capabilities, CollectionSpec, IndexKind, StorageKind, Write
+from qstore_db.engines.base import Capabilities, CollectionSpec, IndexKind, StorageKind, Write, not_indexed
 from qstore_db.engines.embedded import files, layout
 from qstore_db.engines.embedded.builder import MAX_UNBUILT, Builder, unbuilt_segments
 from qstore_db.engines.embedded.chores import Chores
@@ -33,7 +33,7 @@ from qstore_db.engines.embedded.store import Store
 from qstore_db.engines.embedded.verify import Report
 from qstore_db.engines.embedded.view import Snapshot
 from qstore_db.engines.embedded.writer import Ticket, Writer
-from qstore_db.errors import QStoreError, UnavailableError, WaitTimeoutError
+from qstore_db.errors import QStoreError, UnavailableError
 from qstore_db.records import Group as RecordGroup
 from qstore_db.records import Record
 
@@ -321,7 +321,3 @@ class EmbeddedEngine:
             default=0,
         )
         return min(0.05 * max(backlog - MAX_UNBUILT, 0), _LONGEST_DELAY)
-
-
-def not_indexed(timeout: float | None) -> WaitTimeoutError:
-    return WaitTimeoutError(f"the index was not complete after {timeout} s; it goes on in the background")

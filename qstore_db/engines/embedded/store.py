@@ -110,8 +110,13 @@ class Store:
 
     def bodies(self, cid: int, rows: NDArray[np.int64]) -> list[bytes]:
         """The same records without their vectors, as they are packed."""
+        out: list[bytes] = []
+        table = self._tables[layout.ROWS]
         with self.environment.read() as transaction:
-            return [self._packed(transaction, cid, row) for row in rows.tolist()]
+            for row in rows.tolist():
+                value = transaction.get(layout.row_key(cid, row), db=table)
+                out.append(self._checked(value, cid, row))
+        return out
 
     def metadata(self, cid: int, rows: NDArray[np.int64]) -> list[Metadata]:
         with self.environment.read() as transaction:
@@ -273,6 +278,9 @@ class Store:
 
     def _packed(self, transaction: lmdb.Transaction[bytes], cid: int, row: int) -> bytes:
         value = transaction.get(layout.row_key(cid, row), db=self._tables[layout.ROWS])
+        return self._checked(value, cid, row)
+
+    def _checked(self, value: bytes | None, cid: int, row: int) -> bytes:
         if value is None:
             raise self._corrupt(
                 CorruptionError(f"row {row} of collection {cid} is missing", subject=f"row {row}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -112,6 +112,8 @@ class Awaited:
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(self._database, name)
+        if inspect.isasyncgenfunction(call):
+            return lambda *args, **kwargs: self._steps(call(*args, **kwargs))
         if not inspect.iscoroutinefunction(call):
             return call
 
@@ -119,6 +121,19 @@ class Awaited:
             return asyncio.run_coroutine_threadsafe(call(*args, **kwargs), self._loop).result()
 
         return wait
+
+    def _steps(self, steps: AsyncGenerator[Any]) -> Iterator[Any]:
+        def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+        async def step() -> Any:
+            return await anext(steps)
+
+        try:
+            while True:
+                yield run(step())
+        finally:
+            run(steps.aclose())
 
     def __enter__(self) -> Awaited:
         self.__getattr__("__aenter__")()
