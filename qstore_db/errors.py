@@ -16,14 +16,20 @@ QStoreError
 │   ├── GroupExistsError                  create of a group that exists
 │   ├── GroupNotFoundError                an unknown group (also LookupError)
 │   ├── RecordNotFoundError               an id that is not there (also LookupError)
-│   └── VersionConflictError              `if_version` no longer holds
+│   ├── VersionConflictError              `if_version` no longer holds
+│   └── SequenceExpired                   changes since then are no longer kept
 ├── ConfigurationError (also ValueError)  fix the configuration or install an extra
 │   ├── DatabaseLockedError               another process owns the directory
-│   └── FormatError                       a directory or file of another format version
+│   ├── FormatError                       a directory or file of another format version
+│   ├── AuthenticationError               a token that the server does not know: use one that it made
+│   └── ForbiddenError                    a token whose role or collections do not allow it: use another
 ├── UnavailableError                      try again; nothing was written
 │   ├── DiskFullError                     free some space; the store goes on by itself
 │   ├── QueueFullError                    more writes are waiting than the queue may hold
-│   └── WaitTimeoutError (also TimeoutError)
+│   ├── WaitTimeoutError (also TimeoutError)
+│   ├── UnreachableError                  no server answered, or it is going away
+│   └── CancelledError                    whoever asked no longer wants the answer
+├── OutcomeUnknownError                   the connection was lost: look whether the write is there
 ├── HandleError                           this handle is of no more use: open a new one
 │   ├── ClosedError                       the database was closed
 │   ├── ForkedError                       the handle was opened before a fork
@@ -151,6 +157,12 @@ class VersionConflictError(RequestError):
     code = "version_conflict"
 
 
+class SequenceExpired(RequestError):  # noqa: N818 - a state of things rather than a mistake
+    """The changes since a sequence are no longer kept: read everything with `scroll` and watch from there."""
+
+    code = "sequence_expired"
+
+
 class ConfigurationError(QStoreError, ValueError):
     """A setting is unknown, malformed or needs something that is not installed."""
 
@@ -167,6 +179,19 @@ class FormatError(ConfigurationError):
     """A directory or file written in a format this release does not read."""
 
     code = "format"
+
+
+class AuthenticationError(ConfigurationError):
+    """The server knows no such token, or it was given none and wants one. Never shows the token."""
+
+    code = "authentication"
+
+
+class ForbiddenError(ConfigurationError):
+    """The token's role or its collections do not allow this; `subject` is the collection, or the role that it
+    takes."""
+
+    code = "forbidden"
 
 
 class UnavailableError(QStoreError):
@@ -192,6 +217,24 @@ class WaitTimeoutError(UnavailableError, TimeoutError):
     """What was waited for did not happen within the given time."""
 
     code = "timeout"
+
+
+class UnreachableError(UnavailableError):
+    """No server could be reached at that address, or the one there is going away."""
+
+    code = "unreachable"
+
+
+class CancelledError(UnavailableError):
+    """Whoever sent the request took it back before it was begun."""
+
+    code = "cancelled"
+
+
+class OutcomeUnknownError(QStoreError):
+    """The connection was lost, or the time was over, after a write was sent: it may have been applied or not."""
+
+    code = "outcome_unknown"
 
 
 class HandleError(QStoreError):

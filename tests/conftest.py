@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -51,3 +53,17 @@ def require_tool() -> Callable[[str], str]:
         pytest.skip(f"{name} is not installed")
 
     return require
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, require_tool: Callable[[str], str]) -> Iterator[Path]:
+    """A file system of 12 MiB, 2 of them taken by the file `ballast`. Only root may mount one."""
+    mount, unmount = require_tool("mount"), require_tool("umount")
+    point = tmp_path / "disk"
+    point.mkdir()
+    made = subprocess.run([mount, "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(point)], capture_output=True)
+    if made.returncode:
+        pytest.skip("mounting a tmpfs needs root")
+    (point / "ballast").write_bytes(bytes(2 << 20))
+    yield point
+    subprocess.run([unmount, "-l", str(point)], check=True)

@@ -18,9 +18,10 @@ WORDS = (
     (r"\bdatabase\.aio\b", "database.sync"),
     (r"__aenter__", "__enter__"),
     (r"__aexit__", "__exit__"),
-    (r"async def ", "def "),
+    (r"async (?=def |for )", ""),
     (r"\(await (self\._\w+\((?:[^()]|\([^()]*\))*\))\)", r"\1"),
     (r"\bawait ", ""),
+    (r"for (\w+) in (.*):\n +yield \1\n", r"yield from \2\n"),
 )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import lmdb
@@ -59,14 +59,22 @@ class Environment:
     Opening raises `DatabaseLockedError` where this process has the directory open already, `FormatError` for
     a data file of another format, `CorruptionError` for a damaged one or one that lacks a table,
     `DiskFullError`, and `ConfigurationError` for anything else that keeps it shut. A missing or empty data
-    file is a new, empty one.
+    file is a new, empty one. Tables that an older file may lack are named in `added`: they are made where they
+    are missing, or left out where the file is opened for reading only.
     """
 
     def __init__(
-        self, directory: Path, *, tables: Sequence[str] = (), durable: bool = True, read_only: bool = False
+        self,
+        directory: Path,
+        *,
+        tables: Sequence[str] = (),
+        added: Sequence[str] = (),
+        durable: bool = True,
+        read_only: bool = False,
     ) -> None:
         self.directory = directory
         self._names = (CATALOG_TABLE, *tables)
+        self._added = tuple(added)
         self._durable = durable
         self._read_only = read_only
         self._fault: str | None = None
@@ -251,12 +259,17 @@ class Environment:
         if self._read_only:
             for name in self._names:
                 self._open_table(name, None, create=False)
+            for name in self._added:
+                with suppress(lmdb.NotFoundError):
+                    self.tables[name] = self._env.open_db(name.encode(), create=False)
             return
         with self._env.begin(write=True) as transaction:
             self._restore_length()
             fresh = not self._env.stat()["entries"]
             for name in self._names:
                 self._open_table(name, transaction, create=fresh)
+            for name in self._added:
+                self._open_table(name, transaction, create=True)
 
     def _open_table(self, name: str, transaction: lmdb.Transaction[bytes] | None, *, create: bool) -> None:
         try:

@@ -15,6 +15,7 @@ from qstore_db.cli.doctor import doctor
 from qstore_db.cli.importing import import_records
 from qstore_db.cli.output import print_error
 from qstore_db.cli.searching import query, tunnel
+from qstore_db.cli.serving import serve
 from qstore_db.cli.upkeep import backup, collections, restore, stats, verify
 from qstore_db.errors import QStoreError
 
@@ -39,6 +40,7 @@ app.command("verify")(verify)
 app.command("backup")(backup)
 app.command("restore")(restore)
 app.command("doctor")(doctor)
+app.command("serve")(serve)
 
 
 def _version(wanted: bool) -> None:

@@ -27,7 +27,7 @@ Level = Literal["ok", "note", "problem"]
 LOW_DISK = 256 << 20
 """Free bytes below which the next import or compaction may not fit."""
 
-_EXTRAS = ("arrow", "pandas", "plot")
+_EXTRAS = ("arrow", "pandas", "plot", "server")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TypeVar, get_args
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from qstore_db.engines.base import CollectionSpec, IndexKind, StorageKind
 from qstore_db.errors import ArgumentError, ConfigurationError
 from qstore_db.records import Metric, Vectors, check_id, check_matrix
 from qstore_db.records.vector import check_dimension
+
+if TYPE_CHECKING:
+    from qstore_db.engines.embedded.engine import EmbeddedEngine
 
 MAX_NAME_BYTES = 200
 _S = TypeVar("_S", bound=str)
@@ -83,6 +86,14 @@ def check_count(parameter: str, value: object, high: int | None = None) -> int:
     return int(value)  # type: ignore[call-overload,no-any-return]
 
 
+def check_since(since: object) -> int:
+    """An op sequence, or 0 for all of them."""
+    whole = isinstance(since, (int, np.integer)) and not isinstance(since, bool)
+    if not whole or not 0 <= since < 1 << 63:  # type: ignore[operator]
+        raise ArgumentError(f"since={since!r} must be an op sequence, 0 at least", subject="since")
+    return int(since)  # type: ignore[call-overload,no-any-return]
+
+
 def check_expiry(expires_at: object) -> float | None:
     if expires_at is None:
         return None
@@ -100,6 +111,15 @@ def check_ids(ids: Iterable[object]) -> list[str]:
     if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
         raise ArgumentError(f"ids={ids!r} must be a sequence of strings", subject="ids")
     return [check_id(id) for id in ids]
+
+
+def check_able(engine: EmbeddedEngine, call: str, capability: str) -> None:
+    if not getattr(engine.capabilities, capability):
+        raise ConfigurationError(
+            f"{call} needs an engine with the capability {capability!r}, which {type(engine).__name__} lacks; "
+            "the embedded engine has it",
+            subject=capability,
+        )
 
 
 def check_contexts_enabled(config: DatabaseConfig) -> None:

@@ -16,14 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qstore_db.config import DatabaseConfig
-from qstore_db.database.arguments import check_name, check_spec
+from qstore_db.database.arguments import check_name, check_since, check_spec
+from qstore_db.database.backup import backup
 from qstore_db.database.groups import GroupCalls
 from qstore_db.database.reads import Reads
 from qstore_db.database.scales import Scales
+from qstore_db.database.watching import WatchCalls
 from qstore_db.database.writes import Writes
 from qstore_db.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from qstore_db.engines.base import Feed
     from qstore_db.engines.embedded.engine import EmbeddedEngine
 
 
@@ -59,6 +62,7 @@ class Core:
         self.scales = Scales(self.engine, clock)
         self.reads = Reads(self.engine, self.scales, config, clock)
         self.groups = GroupCalls(self.engine, config)
+        self.watches = WatchCalls(self.engine)
         self.writes = Writes(self.engine, self.scales, config, clock)
 
     def create_collection(
@@ -97,6 +101,13 @@ class Core:
             collection["spec"] = {**asdict(spec), "metric": spec.metric.value}
             collection["recovery"] = None if recovery is None else asdict(recovery)
         return {"directory": str(self.directory), **statistics}
+
+    def feed(self, collection: str, since: int | None) -> Feed:
+        """The changes after `since`; None: those from now on."""
+        return self.engine.feed(collection, self.engine.sequence if since is None else check_since(since))
+
+    def backup(self, dest: str | Path) -> Path:
+        return backup(self.engine, Path(dest))
 
     def verify(self) -> dict[str, Any]:
         return asdict(self.engine.verify())

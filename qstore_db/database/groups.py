@@ -6,8 +6,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from qstore_db.config import DatabaseConfig
-from qstore_db.database.arguments import check_contexts_enabled, check_ids, check_name, check_number
-from qstore_db.errors import ArgumentError, ConfigurationError
+from qstore_db.database.arguments import (
+    check_able,
+    check_contexts_enabled,
+    check_ids,
+    check_name,
+    check_number,
+)
+from qstore_db.errors import ArgumentError
 from qstore_db.records import Group, Superposition
 from qstore_db.records.group import CONTEXT_FIELD, MAX_FIELDS, MAX_MEMBERS
 from qstore_db.records.metadata import MAX_DEPTH
@@ -26,7 +32,7 @@ class GroupCalls:
     def create(
         self, name: str, ids: Iterable[str], correlation: float, fields: Iterable[str], collection: str
     ) -> None:
-        self._check_able("create_group")
+        check_able(self._engine, "create_group", "groups")
         group = Group(
             check_name(name, "group"),
             collection,
@@ -39,20 +45,12 @@ class GroupCalls:
         self._engine.create_group(group)
 
     def all(self) -> list[Group]:
-        self._check_able("list_groups")
+        check_able(self._engine, "list_groups", "groups")
         return self._engine.groups()
 
     def drop(self, name: str) -> None:
-        self._check_able("drop_group")
+        check_able(self._engine, "drop_group", "groups")
         self._engine.drop_group(name)
-
-    def _check_able(self, call: str) -> None:
-        if not self._engine.capabilities.groups:
-            raise ConfigurationError(
-                f"{call} needs an engine with the capability 'groups', which {type(self._engine).__name__} lacks; "
-                "the embedded engine has it",
-                subject="groups",
-            )
 
 
 def _members(ids: Iterable[str]) -> tuple[str, ...]:

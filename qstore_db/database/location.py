@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from qstore_db.config import DatabaseConfig
 from qstore_db.errors import ConfigurationError
 
 MEMORY = ":memory:"
 _SCHEME = "qstore://"
+
+
+def is_address(where: object) -> TypeGuard[str]:
+    """Whether it names a server."""
+    return isinstance(where, str) and where.startswith(_SCHEME)
 
 
 def config_for(where: str | Path, token: str | None, tls: Any, config: dict[str, Any]) -> DatabaseConfig:
@@ -21,10 +26,6 @@ def config_for(where: str | Path, token: str | None, tls: Any, config: dict[str,
         )
     if not isinstance(where, (str, os.PathLike)):
         raise ConfigurationError(f"where={where!r} must be a string or a path", subject="where")
-    if isinstance(where, str) and where.startswith(_SCHEME):
-        raise ConfigurationError(
-            f"{where!r} names a server, and this release has none; open the directory itself", subject="where"
-        )
     for name, value in (("token", token), ("tls", tls)):
         if value is not None:
             raise ConfigurationError(

@@ -1,4 +1,7 @@
-"""The arguments of the two searches, as the caller gave them: made by the faces, checked by `Reads`."""
+"""The arguments of the two searches, as the caller gave them: made by the faces, checked by `Reads`.
+
+The defaults are those of the faces' signatures; over a connection only what differs from them is sent.
+"""
 
 from __future__ import annotations
 
@@ -13,31 +16,31 @@ from qstore_db.records import ContextLike
 class SearchOptions:
     """What a query and a tunnelling search have in common."""
 
-    top_k: int
-    context: ContextLike
-    context_strength: float
-    soft: bool
-    denoise: bool
-    coherence_time: float | None
-    filter: Mapping[str, Any] | None
-    include_vectors: bool
-    collection: str
+    top_k: int = 10
+    context: ContextLike = None
+    context_strength: float = 0.5
+    soft: bool = False
+    denoise: bool = False
+    coherence_time: float | None = None
+    filter: Mapping[str, Any] | None = None
+    include_vectors: bool = False
+    collection: str = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryOptions(SearchOptions):
-    scale: float | None
+    scale: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelOptions(SearchOptions):
-    barrier_threshold: float | None
-    barrier_scale: str
-    tunneling_strength: float
-    beyond_only: bool
-    candidates: int
-    engine: str
-    walk_through: bool
-    diversity: float
-    objective: str | None
-    min_prominence: float | None
+    barrier_threshold: float | None = None
+    barrier_scale: str = "rank"
+    tunneling_strength: float = 1.0
+    beyond_only: bool = True
+    candidates: int = 2000
+    engine: str = "diffusion"
+    walk_through: bool = False
+    diversity: float = 0.0
+    objective: str | None = None
+    min_prominence: float | None = None

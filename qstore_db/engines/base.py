@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qstore_db.engines.links import Links, Nodes
-from qstore_db.records import Filter, Group, Metadata, Metric, Record, Superposition, Vectors
+from qstore_db.errors import WaitTimeoutError
+from qstore_db.records import Change, Filter, Group, Metadata, Metric, Record, Superposition, Vectors
 
 Floats: TypeAlias = NDArray[np.float64]
 IndexKind: TypeAlias = Literal["auto", "flat", "hnsw"]
@@ -53,6 +54,10 @@ class Capabilities:
     """How precisely `Record.vector` comes back."""
     groups: bool = False
     """A `Patch` moves numbers of other records in the same commit: the engine is a `GroupingEngine` too."""
+    receipts: bool = False
+    """`Engine.write` takes a `key`, under which a write is applied once however often it is sent."""
+    watch: bool = False
+    """Changes can be followed as they happen: the engine is a `WatchableEngine` too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +182,10 @@ class Hits(Protocol):
         """(m, n) float32, raw distances of each to each of `others` (n,); for few of both."""
         ...
 
+    def bodies(self) -> list[bytes]:
+        """The records as of this view without their vectors, as `Body.packed` packs them."""
+        ...
+
     def records(self, *, vectors: bool = True) -> list[Record]:
         """The records as of this view. Without `vectors` theirs are empty, (0,), which costs less."""
         ...
@@ -241,8 +250,14 @@ class Engine(Protocol):
     def rename_collection(self, old: str, new: str) -> None: ...
     def drop_collection(self, name: str) -> None: ...
     def collections(self) -> list[CollectionSpec]: ...
-    def write(self, collection: str, writes: Sequence[Write]) -> Pending:
-        """Apply all of `writes` or none, durably, visible to every view taken after the acknowledgement."""
+    def write(self, collection: str, writes: Sequence[Write], *, key: bytes | None = None) -> Pending:
+        """Apply all of `writes` or none, durably, visible to every view taken after the acknowledgement.
+
+        key: 16 bytes, drawn at random for this request; only with `Capabilities.receipts`. A request that was
+        applied under it before, be it by an earlier process, is not applied again: the first answer comes back.
+        A request that failed may be sent again under its key. Answers are remembered for an hour, unless a very
+        great many come after. Raises ArgumentError where the key belongs to another request.
+        """
         ...
 
     def fetch(self, collection: str, ids: Sequence[str], now: float) -> list[Record | None]: ...
@@ -268,3 +283,61 @@ class GroupingEngine(Protocol):
     def drop_group(self, name: str) -> None:
         """Raises GroupNotFoundError."""
         ...
+
+
+class Feed(Protocol):
+    """The changes of one collection after an op sequence, for one reader.
+
+    The latest state by id, at least once, in rising sequences: an op that another superseded before it was read
+    is left out, since that one comes. A write of many records may come in parts. `next` and `wait` raise
+    ClosedError, and CollectionNotFoundError once the collection is dropped, whatever has its name by then.
+    """
+
+    @property
+    def sequence(self) -> int:
+        """Everything up to it was given: where another feed goes on, also after a restart."""
+        ...
+
+    def next(self, limit: int) -> list[Change]:
+        """The changes among the next `limit` ops of all collections. Where none is of this one the list is
+        empty, and whether there are more `due` tells.
+
+        A record whose `expires_at` is over comes as deleted. Raises SequenceExpired where the next op is no longer
+        kept; that of a feed that is waited on is.
+        """
+        ...
+
+    def due(self) -> bool:
+        """Whether `next` has something to give or to raise. If not, `sequence` moves up to the present."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until something is due, at most `timeout` seconds; whether it is."""
+        ...
+
+
+class WatchableEngine(Protocol):
+    """What an engine with `Capabilities.watch` does besides."""
+
+    @property
+    def sequence(self) -> int:
+        """The last op that every read shows: what a feed of all that is to come starts from."""
+        ...
+
+    def feed(self, collection: str, since: int) -> Feed:
+        """Raises CollectionNotFoundError, ArgumentError for a `since` that no op has had yet, and SequenceExpired
+        where the op after it is no longer kept."""
+        ...
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call after each commit, drop and close, from the thread that did it, for which `callback` must be quick;
+        what it raises is logged. Returns what ends it.
+
+        What happened before is not told: look at `Feed.due` once subscribed.
+        """
+        ...
+
+
+def not_indexed(timeout: float | None) -> WaitTimeoutError:
+    """What `wait_indexed` raises when its time is over."""
+    return WaitTimeoutError(f"the index was not complete after {timeout} s; it goes on in the background")

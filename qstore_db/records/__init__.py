@@ -3,6 +3,8 @@
 Nothing here stores or searches.
 """
 
+from qstore_db.records.body import Body
+from qstore_db.records.change import Change
 from qstore_db.records.contexts import ContextLike, ContextQuery, Contexts, Superposition, soften
 from qstore_db.records.filter import Filter, parse_filter
 from qstore_db.records.group import Group
@@ -13,6 +15,8 @@ from qstore_db.records.results import Explanation, Match, Page, QueryResult, Ran
 from qstore_db.records.vector import Vectors, as_matrix, as_vector, check_matrix, unit_rows
 
 __all__ = [
+    "Body",
+    "Change",
     "ContextLike",
     "ContextQuery",
     "Contexts",

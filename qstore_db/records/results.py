@@ -68,14 +68,37 @@ class Match:
         return self._explanation
 
 
-class ReadRecords(Protocol):
-    """Reads the records behind ranked columns; only with `vectors` do theirs hold anything."""
+class Found(Protocol):
+    """The m records behind ranked columns, read when somebody asks."""
 
-    def __call__(self, *, vectors: bool) -> list[Record]: ...
+    def ids(self) -> list[str]: ...
+    def rows(self) -> NDArray[np.int64]:
+        """(m,) their versions."""
+        ...
+
+    def bodies(self) -> list[bytes]:
+        """The records without their vectors, as `Body.packed` packs them."""
+        ...
+
+    def records(self, *, vectors: bool) -> list[Record]:
+        """Only with `vectors` do theirs hold anything."""
+        ...
 
 
-def _none(*, vectors: bool) -> list[Record]:  # noqa: ARG001 - nothing is left to be read
-    return []
+class _Nothing:
+    """What is left to be read of records that have been."""
+
+    def ids(self) -> list[str]:
+        return []
+
+    def rows(self) -> NDArray[np.int64]:
+        return np.empty(0, np.int64)
+
+    def bodies(self) -> list[bytes]:
+        return []
+
+    def records(self, *, vectors: bool) -> list[Record]:  # noqa: ARG002 - there are none
+        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +106,13 @@ class Ranked:
     """Ranked columns of one result, all of length m, best first.
 
     `terms` are the score's parts by name, each (m,) float64, adding up to `score`; `scale` what they were
-    divided by. `ids` and `records` fetch from the snapshot that the query ran on.
+    divided by. `found` reads from the snapshot that the query ran on.
     """
 
     score: Floats
     distance: Floats
     similarity: Floats
-    ids: Callable[[], list[str]]
-    records: ReadRecords
+    found: Found
     weight: Floats | None = None
     terms: Mapping[str, Floats] = field(default_factory=dict)
     scale: Mapping[str, float] = field(default_factory=dict)
@@ -163,7 +185,7 @@ class QueryResult(Sequence[Match]):
     def ids(self) -> list[str]:
         """Ids, best first. Reads no record."""
         ranked, matches = self._columns(), self._matches
-        return ranked.ids() if matches is None else [match.id for match in matches]
+        return ranked.found.ids() if matches is None else [match.id for match in matches]
 
     @property
     def scores(self) -> Floats:
@@ -199,12 +221,12 @@ class QueryResult(Sequence[Match]):
         if matches is None:
             self._matches = matches = list(self._build(ranked))
             # A kept result must not keep alive the snapshot that its query ran on.
-            self._ranked = replace(ranked, ids=list, records=_none, paths=list)
+            self._ranked = replace(ranked, found=_Nothing(), paths=list)
         return matches
 
     def _build(self, r: Ranked) -> Iterator[Match]:
         paths = r.paths() or [()] * len(r.score)
-        records = r.records(vectors=self._include_vectors)
+        records = r.found.records(vectors=self._include_vectors)
         for i, record, path in zip(range(len(r.score)), records, paths, strict=True):
             yield Match(
                 id=record.id,
@@ -308,7 +330,17 @@ class Page(Sequence[Record]):
         return records_to_arrow(self.records)
 
 
+def ranked_of(result: QueryResult) -> Ranked:
+    """The ranked columns behind a result, for those who pass it on."""
+    return result._columns()
+
+
+def holds_vectors(result: QueryResult) -> bool:
+    """Whether the search was asked to include them."""
+    return result._include_vectors
+
+
 def empty_ranked(**columns: Any) -> Ranked:
     """The ranked columns of a result without matches."""
     nothing = np.empty(0)
-    return Ranked(nothing, nothing, nothing, list, _none, **columns)
+    return Ranked(nothing, nothing, nothing, _Nothing(), **columns)

@@ -184,8 +184,7 @@ def _rank(field: Field, well: Well, search: Tunnel) -> tuple[Ranked, NDArray[np.
             score=score[order],
             distance=search.geometry.distance(hits.raw),
             similarity=search.geometry.similarity(hits.raw),
-            ids=hits.ids,
-            records=hits.records,
+            found=hits,
             weight=None if probabilities is None else probabilities[kept],
             terms={
                 "distance": distance[order],

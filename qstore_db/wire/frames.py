@@ -32,18 +32,18 @@ class Frame:
     """From the first multiple of eight behind the head on."""
 
     def __len__(self) -> int:
-        return _aligned(HEADER.size + len(self.head)) + len(self.attachments)
+        return aligned(HEADER.size + len(self.head)) + len(self.attachments)
 
 
 def frame_of(head: Bytes, attachments: Sequence[Bytes]) -> list[Bytes]:
     """The pieces of one frame, to be written one after the other; attachments are not copied."""
-    start = _aligned(HEADER.size + len(head))
-    total = start + sum(_aligned(len(attachment)) for attachment in attachments)
+    start = aligned(HEADER.size + len(head))
+    total = start + sum(aligned(len(attachment)) for attachment in attachments)
     if total >= 1 << 32:
         raise ProtocolError(f"a frame of {total} bytes cannot be written: its length has 32 bits")
     pieces: list[Bytes] = [HEADER.pack(total, len(head)), head, bytes(start - HEADER.size - len(head))]
     for attachment in attachments:
-        pieces += [attachment, bytes(_aligned(len(attachment)) - len(attachment))]
+        pieces += [attachment, bytes(aligned(len(attachment)) - len(attachment))]
     return [piece for piece in pieces if len(piece)]
 
 
@@ -95,7 +95,7 @@ class FrameReader:
     def _begin(self) -> None:
         total, head = HEADER.unpack(self._header)
         self._header.clear()
-        start = _aligned(HEADER.size + head)
+        start = aligned(HEADER.size + head)
         if head == 0 or total < start or total % ALIGNMENT:
             raise ProtocolError(f"a frame of {total} bytes with a head of {head} is none")
         if head > self.limits.head:
@@ -109,10 +109,10 @@ class FrameReader:
         self._head, self._filled = head, 0
 
     def _complete(self) -> Frame:
-        body, start = self._body, _aligned(HEADER.size + self._head) - HEADER.size
+        body, start = self._body, aligned(HEADER.size + self._head) - HEADER.size
         self._body, self._filled = memoryview(b""), None
         return Frame(body[: self._head], body[start:])
 
 
-def _aligned(length: int) -> int:
+def aligned(length: int) -> int:
     return -(-length // ALIGNMENT) * ALIGNMENT

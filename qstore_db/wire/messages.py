@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qstore_db.errors import ProtocolError
-from qstore_db.wire.frames import ALIGNMENT, Bytes, Frame, frame_of
+from qstore_db.wire.frames import ALIGNMENT, HEADER, Bytes, Frame, aligned, frame_of
 from qstore_db.wire.limits import Limits
 
 ARRAY: Final = 1
@@ -81,15 +81,31 @@ def encode(message: Message) -> list[Bytes]:
     Raises TypeError for anything else that a body cannot hold: that is a mistake of the caller's.
     """
     attachments: list[Bytes] = []
+    head: bytes = _packer(attachments).pack([message.kind, message.id, message.op, message.body])
+    return frame_of(head, attachments)
 
-    def attach(value: object) -> msgpack.ExtType:
+
+def packed_size(body: object) -> tuple[int, int]:
+    """Bytes that a body takes in a head, and in attachments. Raises TypeError as `encode` does."""
+    attachments: list[Bytes] = []
+    head: bytes = _packer(attachments).pack(body)
+    return len(head), sum(aligned(len(attachment)) for attachment in attachments)
+
+
+def fits(frame: list[Bytes], limits: Limits) -> bool:
+    """Whether a frame that `encode` made is within limits."""
+    total, head = HEADER.unpack(frame[0])
+    return bool(head <= limits.head and total - aligned(HEADER.size + head) <= limits.attachments)
+
+
+def _packer(attachments: list[Bytes]) -> msgpack.Packer:
+    def attach(value: object) -> object:
         if not isinstance(value, np.ndarray) or value.dtype not in _CODES or value.ndim > MAX_DIMENSIONS:
             raise TypeError(f"a message cannot hold a {type(value).__name__}: {value!r:.80}")
         attachments.append(np.ascontiguousarray(value).data.cast("B") if value.size else b"")
         return msgpack.ExtType(ARRAY, _reference(value))
 
-    head: bytes = msgpack.Packer(default=attach).pack([message.kind, message.id, message.op, message.body])
-    return frame_of(head, attachments)
+    return msgpack.Packer(default=attach)
 
 
 def decode(frame: Frame, limits: Limits) -> Message:

@@ -278,6 +278,25 @@ def test_a_lost_table_is_a_corruption_error_and_not_made_anew(
         Environment(environment.directory, tables=["t"], read_only=read_only)
 
 
+def test_a_table_that_was_added_later_is_made_where_it_is_missing(environment: Environment) -> None:
+    put(environment, b"k")
+    environment.close()
+    reader = Environment(environment.directory, tables=["t"], added=["later"], read_only=True)
+    assert {*reader.tables} == {"catalog", "t"}
+    reader.close()
+    for expected in (None, b"v"):
+        again = Environment(environment.directory, tables=["t"], added=["later"])
+        with again.write() as transaction:
+            assert transaction.get(b"l", None, again.tables["later"]) == expected
+            transaction.put(b"l", b"v", db=again.tables["later"])
+        assert get(again, b"k") is not None
+        again.close()
+    reader = Environment(environment.directory, tables=["t"], added=["later"], read_only=True)
+    with reader.read() as transaction:
+        assert transaction.get(b"l", None, reader.tables["later"]) == b"v"
+    reader.close()
+
+
 @pytest.mark.parametrize("content", [b"no database" * 1_000, b"short"])
 def test_a_file_of_another_kind_is_a_format_error_and_stays_as_it_is(tmp_path: Path, content: bytes) -> None:
     (tmp_path / DATA_FILE).write_bytes(content)

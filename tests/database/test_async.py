@@ -82,7 +82,7 @@ async def test_reads_and_writes_interleave() -> None:
 async def test_a_full_queue_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     async with AsyncQuantumDatabase() as db:
         await db.insert("a", [1.0])
-        write, refusals = db._core.engine.write, 3
+        write, refusals = db._edge.core.engine.write, 3
 
         def refuse(*args: object, **options: object) -> object:
             nonlocal refusals
@@ -91,7 +91,7 @@ async def test_a_full_queue_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> No
                 raise QueueFullError("no room")
             return write(*args, **options)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(db._core.engine, "write", refuse)
+        monkeypatch.setattr(db._edge.core.engine, "write", refuse)
         await db.insert("b", [1.0])
         assert await db.count() == 2
 

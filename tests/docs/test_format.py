@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import google_crc32c
 import msgpack
 import numpy as np
 import pytest
@@ -12,14 +13,16 @@ import pytest
 from qstore_db.catalog.base import Entry
 from qstore_db.catalog.environment import CATALOG_TABLE, Environment
 from qstore_db.catalog.lmdb import LmdbCatalog
+from qstore_db.engines.base import CollectionSpec, Delete, DeleteWhere, Patch, Put, Selection
 from qstore_db.engines.embedded import files, layout
 from qstore_db.engines.embedded.columns import Columns
-from qstore_db.engines.embedded.layout import FORMAT, PUT, Body, Op, Total
+from qstore_db.engines.embedded.engine import EmbeddedEngine
+from qstore_db.engines.embedded.layout import FORMAT, PUT, Body, Op, Receipt, Total
 from qstore_db.engines.embedded.part import Part
 from qstore_db.engines.embedded.persist import IndexFiles, SavedLinks
 from qstore_db.engines.embedded.segment import PackedIds, Segment
 from qstore_db.engines.links import Links, Lists
-from qstore_db.records import Superposition
+from qstore_db.records import Superposition, parse_filter
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
 _EXAMPLE = re.compile(r"^```bytes ([\w-]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -29,6 +32,8 @@ CID, ROW, ID = 1, 7, "cat-1"
 BODY = Body(ID, Superposition(("pet", "wild"), (3.0, 1.0)), {"legs": 4}, None, 1.5)
 VECTOR = np.array([1.0, -0.5], np.float32).tobytes()
 OP = Op(ROW, PUT, CID, 5, 1.5, ID)
+KEY = bytes(range(16))
+RECEIPT = Receipt(layout.fingerprint(CID, [(1, ID)]), ROW, 1)
 
 
 def _bytes_of(listing: str) -> bytes:
@@ -58,6 +63,8 @@ def test_the_page_describes_the_format_that_this_release_writes() -> None:
         ("op", layout.encode_op(OP)),
         ("total", layout.encode_total(CID, TOTAL)),
         ("meta-sequence", layout.encode_meta("sequence", ROW)),
+        ("receipt-key", KEY),
+        ("receipt", layout.encode_receipt(KEY, RECEIPT)),
         ("segment-start", files.MAGIC),
     ],
 )
@@ -73,6 +80,26 @@ def test_every_example_reads_as_what_the_page_says() -> None:
     assert layout.decode_op(EXAMPLES["op-key"], EXAMPLES["op"]) == OP
     assert layout.decode_total(CID, EXAMPLES["total"]) == TOTAL
     assert layout.decode_meta("sequence", EXAMPLES["meta-sequence"]) == ROW
+    assert layout.decode_receipt(EXAMPLES["receipt-key"], EXAMPLES["receipt"]) == RECEIPT
+    assert google_crc32c.value(EXAMPLES["receipt-request"]) == RECEIPT.fingerprint
+    assert msgpack.unpackb(EXAMPLES["receipt-request"]) == [CID, [[1, ID]]]
+
+
+def test_requests_are_told_apart_by_the_kinds_of_writes_that_the_page_lists(tmp_path: Path) -> None:
+    vector = np.ones(2, np.float32)
+    where = parse_filter({"legs": 4})
+    assert where is not None
+    engine = EmbeddedEngine(tmp_path, durable=False)
+    try:
+        engine.create_collection(CollectionSpec("c", 2))
+        writes = [Put("a", vector), Put("b", vector, exclusive=True), Patch("c"), Delete("d")]
+        engine.write("c", [Put("c", vector)]).result()
+        written = engine.write("c", [*writes, DeleteWhere(Selection(where))], key=KEY).result()
+        kinds = [(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, where.key)]
+        receipt = Receipt(layout.fingerprint(CID, kinds), written.sequence, written.count)
+        assert dict(engine.receipts.scan()) == {KEY: receipt}
+    finally:
+        engine.close()
 
 
 def test_the_catalog_entry_shown_is_what_the_catalog_stores_and_gives_back(tmp_path: Path) -> None:
@@ -148,5 +175,13 @@ def listed(section: str, following: str) -> set[str]:
 
 
 def test_every_table_and_meta_number_has_its_row() -> None:
-    for name in (*layout.TABLES, CATALOG_TABLE, "format", "sequence", "purged", "clean"):
+    for name in (
+        *layout.TABLES,
+        *layout.ADDED_TABLES,
+        CATALOG_TABLE,
+        "format",
+        "sequence",
+        "purged",
+        "clean",
+    ):
         assert f"`{name}`" in PAGE

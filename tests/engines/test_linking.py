@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from qstore_db.engines.base import CollectionSpec, Delete, Put, Selection
 from qstore_db.engines.embedded import files
+from qstore_db.engines.embedded.builder import Builder
 from qstore_db.engines.embedded.engine import EmbeddedEngine
 from qstore_db.engines.links import NEIGHBOURS, Links
 from qstore_db.errors import DiskFullError
@@ -139,6 +141,21 @@ def test_without_a_graph_there_are_no_links_and_with_it_they_come_back(linked: E
     linked.wait_indexed(60.0)
     assert len(links_of(linked)) == 1_500
     assert recall(linked) >= 0.95
+
+
+def test_an_emptied_collection_has_no_links_and_can_be_saved_at_once(
+    linked: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The builder would drop them next, but the janitor may be there first.
+    monkeypatch.setattr(Builder, "_link", lambda self, collection: False)
+    delete(linked, range(1_500))
+    linked._builder.wake()
+    deadline = time.monotonic() + 60.0
+    while len(linked.view("l")):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    assert linked.view("l").links is None
+    linked.snapshot()
 
 
 def test_a_collection_without_a_graph_has_no_links(db: EmbeddedEngine) -> None:

@@ -18,7 +18,7 @@ from qstore_db.engines.base import CollectionSpec, Delete, DeleteWhere, Patch, P
 from qstore_db.engines.embedded import chores, collection, engine, graph
 from qstore_db.engines.embedded.engine import EmbeddedEngine
 from qstore_db.engines.embedded.view import Snapshot
-from qstore_db.errors import DuplicateIdError, RecordNotFoundError, VersionConflictError
+from qstore_db.errors import DuplicateIdError, RecordNotFoundError, SequenceExpired, VersionConflictError
 from qstore_db.records import Metadata, Metric, Record, Superposition, Vectors, parse_filter
 from qstore_db.testing import strategies
 
@@ -76,6 +76,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.model: dict[str, Model] = {}
         self.open(self.root / "0")
         self.db.create_collection(CollectionSpec("c", 3, metric, index))
+        self.start_watching()
 
     def open(self, directory: Path) -> None:
         self.db = EmbeddedEngine(directory, durable=False, clock=lambda: self.now)
@@ -213,11 +214,13 @@ class EngineMachine(RuleBasedStateMachine):
         shutil.copytree(self.db.directory, left, ignore=shutil.ignore_patterns("LOCK", "lock.mdb"))
         self.db.close()
         self.open(left)
+        self.go_on_watching()
 
     @rule()
     def reopen(self) -> None:
         self.db.close()
         self.open(self.db.directory)
+        self.go_on_watching()
 
     # Reads
 
@@ -260,6 +263,48 @@ class EngineMachine(RuleBasedStateMachine):
         expected = {id for id, model in self.live().items() if set(names) & set(model.contexts.names)}
         hits = self.db.view("c").select(Selection(contexts=names, now=self.now))
         assert set(hits.ids()) == expected
+
+    # Changes
+
+    def start_watching(self) -> None:
+        """From now on, with all that there is."""
+        self.feed = self.db.feed("c", self.db.sequence)
+        self.told = {record.id: record for record in self.db.view("c").scroll(Selection(), 1_000, 0)[0]}
+
+    def go_on_watching(self) -> None:
+        try:
+            self.feed = self.db.feed("c", self.feed.sequence)
+        except SequenceExpired:
+            self.start_watching()
+
+    @rule(limit=st.integers(1, 30))
+    def watch(self, limit: int) -> None:
+        before = self.feed.sequence
+        try:
+            found = self.feed.next(limit)
+        except SequenceExpired:
+            assert next((op.sequence for op in self.db._store.oplog(0)), before + 2) > before + 1
+            self.start_watching()
+            return
+        sequences = [change.sequence for change in found]
+        assert sequences == sorted({*sequences})
+        assert all(before < sequence <= self.feed.sequence for sequence in sequences)
+        for change in found:
+            if change.record is None:
+                assert change.id not in self.live()
+                self.told.pop(change.id, None)
+            else:
+                assert change.record.version == change.sequence
+                assert self.live()[change.id].is_(change.record)
+                self.told[change.id] = change.record
+
+    @rule()
+    def watch_until_the_present(self) -> None:
+        while self.feed.due():
+            self.watch(10)
+        known = {id for id, record in self.told.items() if (record.expires_at or self.now + 1) > self.now}
+        assert known == {*self.live()}
+        assert all(self.live()[id].is_(self.told[id]) for id in known)
 
     @invariant()
     def every_record_is_there_and_no_other(self) -> None:

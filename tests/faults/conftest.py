@@ -72,17 +72,3 @@ def faults(require_tool: Callable[[str], str]) -> Iterator[FaultShim]:
 def child(faults: FaultShim, directory: Path, console: Callable[..., Console]) -> Console:
     """One such process whose files beside and below `directory`, and only those, meet the shim's faults."""
     return console(faults.environment(directory.parent))
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path, require_tool: Callable[[str], str]) -> Iterator[Path]:
-    """A file system of 12 MiB, 2 of them taken by the file `ballast`. Only root may mount one."""
-    mount, unmount = require_tool("mount"), require_tool("umount")
-    point = tmp_path / "disk"
-    point.mkdir()
-    made = subprocess.run([mount, "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(point)], capture_output=True)
-    if made.returncode:
-        pytest.skip("mounting a tmpfs needs root")
-    (point / "ballast").write_bytes(bytes(2 << 20))
-    yield point
-    subprocess.run([unmount, "-l", str(point)], check=True)

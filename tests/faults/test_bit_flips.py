@@ -17,6 +17,7 @@ import pytest
 
 from qstore_db import QuantumDatabase
 from qstore_db.catalog.environment import LIB_VERSION
+from qstore_db.engines.base import Delete
 from qstore_db.engines.embedded import collection, engine, graph, layout
 from qstore_db.engines.embedded.verify import check_directory
 from qstore_db.errors import CorruptionError
@@ -47,6 +48,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     step.run(db)
                     change = set.difference_update if step.kind.startswith("delete") else set.update
                     change(present[writer], step.ids)
+                db._core.engine.write("wide", [Delete("absent")], key=rng.randbytes(16)).result()
                 if number in (40, 49):
                     db.wait_indexed()
                     db.snapshot()
@@ -181,7 +183,9 @@ def test_flips_in_index_files_cost_a_rebuild_and_no_answer(
             assert db.stats()["read_only"] is None
 
 
-@pytest.mark.parametrize("table", ["catalog", layout.OPLOG, layout.TOTALS, layout.META, layout.IDS])
+@pytest.mark.parametrize(
+    "table", ["catalog", layout.OPLOG, layout.TOTALS, layout.META, layout.IDS, layout.RECEIPTS]
+)
 def test_a_flip_in_an_entry_beside_the_records_is_found_by_verify(
     source: Path, tmp_path: Path, table: str
 ) -> None:

@@ -85,7 +85,7 @@ def test_the_index_of_a_golden_directory_knows_when_its_records_were_written(
 ) -> None:
     with QuantumDatabase.connect(copy) as db:
         for name, collection in expected.items():
-            hits = db._core.engine.view(name).select(Selection(now=-np.inf))
+            hits = db._edge.core.engine.view(name).select(Selection(now=-np.inf))
             times = {id: time for id, time in zip(hits.ids(), hits.updated(), strict=True) if id != "expired"}
             assert times == {id: record["updated_at"] for id, record in collection["records"].items()}
 

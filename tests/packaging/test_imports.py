@@ -15,8 +15,8 @@ import qstore_db
 ROOT = Path(__file__).parents[2]
 ROOTS = {"qstore_db", "qstore_server", "qstore_client"}
 HEAVY = {
-    "aiohttp", "cirq", "faiss", "google_crc32c", "lmdb", "matplotlib", "msgpack", "numpy", "pandas",
-    "pyarrow", "rich", "scipy", "sklearn", "torch", "typer", "zarr",
+    "aiohttp", "cirq", "cryptography", "faiss", "google_crc32c", "lmdb", "matplotlib", "msgpack", "numpy",
+    "pandas", "prometheus_client", "pyarrow", "rich", "scipy", "sklearn", "torch", "typer", "uvloop", "zarr",
 }  # fmt: skip
 PUBLIC = [
     "AsyncQuantumDatabase",

@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 import pytest
 
-from qstore_db.records import Match, Page, QueryResult, Ranked, Record, TunnelResult
+from qstore_db.records import Body, Match, Page, QueryResult, Ranked, Record, TunnelResult
 from qstore_db.records.results import empty_ranked
 
 
@@ -27,6 +27,12 @@ class Snapshot:
         self.ids_read += 1
         return [record.id for record in self.stored]
 
+    def rows(self) -> np.ndarray:
+        return np.array([record.version for record in self.stored])
+
+    def bodies(self) -> list[bytes]:
+        return [Body.of(record).packed() for record in self.stored]
+
     def records(self, *, vectors: bool) -> list[Record]:
         self.records_read += 1
         self.vectors_read = vectors
@@ -39,8 +45,7 @@ class Snapshot:
             score=log_p - distance,
             distance=distance,
             similarity=1 - distance,
-            ids=self.ids,
-            records=self.records,
+            found=self,
             weight=np.exp(log_p),
             terms={"distance": -distance, "context": log_p},
             scale={"u": 1.0},

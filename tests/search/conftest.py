@@ -11,6 +11,7 @@ import pytest
 
 from qstore_db import DatabaseConfig, QuantumDatabase
 from qstore_db.database.core import Core
+from qstore_db.database.local import LocalEdge
 from qstore_db.testing.databases import Clock
 
 Fill = Callable[..., str]
@@ -23,7 +24,7 @@ def clock() -> Clock:
 
 @pytest.fixture(scope="module")
 def db(clock: Clock) -> Iterator[QuantumDatabase]:
-    with QuantumDatabase._over(Core(DatabaseConfig(), clock)) as database:
+    with QuantumDatabase._over(LocalEdge(Core(DatabaseConfig(), clock))) as database:
         yield database
 
 

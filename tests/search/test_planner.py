@@ -46,7 +46,7 @@ class Watched:
 
 
 def view_of(db: QuantumDatabase, name: str) -> View:
-    return db._core.engine.view(name)
+    return db._edge.core.engine.view(name)
 
 
 def ranking(

@@ -205,7 +205,9 @@ def test_a_new_collection_does_not_inherit_the_scale_of_a_dropped_one(db: Quantu
 
 
 def test_a_new_collection_does_not_inherit_a_scale_that_a_crash_left_behind(db: QuantumDatabase) -> None:
-    db._core.engine.catalog.put("scale/default", {"u": 7.0, "max_dot": 0.0, "count": 10**6, "version": 9})
+    db._edge.core.engine.catalog.put(
+        "scale/default", {"u": 7.0, "max_dot": 0.0, "count": 10**6, "version": 9}
+    )
     add(db, gaussian(100))
     assert scale(db)["version"] == 1
 
@@ -214,7 +216,7 @@ def test_a_scale_that_was_not_measured_before_a_crash_is_measured_by_the_first_s
     with QuantumDatabase(DatabaseConfig(path=tmp_path / "db")) as db:
         add(db, gaussian(100))
         before = scale(db)
-        db._core.engine.catalog.delete("scale/default")
+        db._edge.core.engine.catalog.delete("scale/default")
     with QuantumDatabase(DatabaseConfig(path=tmp_path / "db")) as db:
         assert used(db) == before["u"]
         assert scale(db) == before
@@ -227,7 +229,7 @@ def test_a_scale_that_cannot_be_stored_fails_no_write_and_no_search(
         raise DiskFullError("no space left")
 
     db.create_collection("default", dimension=4)
-    monkeypatch.setattr(type(db._core.engine.catalog), "put", full)
+    monkeypatch.setattr(type(db._edge.core.engine.catalog), "put", full)
     add(db, gaussian(100))
     assert db.count() == 100
     assert used(db) != 1.0

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from qstore_db import DatabaseConfig, QuantumDatabase, TunnelResult
 from qstore_db.database.core import Core
+from qstore_db.database.local import LocalEdge
 from qstore_db.engines.embedded import builder
 from qstore_db.engines.links import Links
 from qstore_db.search import field
@@ -87,7 +88,7 @@ def write(db: QuantumDatabase, collection: str, x: Floats, kind: NDArray[np.int6
 
 
 def links_of(db: QuantumDatabase, collection: str) -> Links:
-    links = db._core.engine.view(collection).links
+    links = db._edge.core.engine.view(collection).links
     assert links is not None
     return links
 
@@ -134,7 +135,7 @@ def clock() -> Clock:
 @pytest.fixture
 def db(unhurried: None, clock: Clock) -> Iterator[QuantumDatabase]:
     """For tests that change what is stored."""
-    with QuantumDatabase._over(Core(DatabaseConfig(build_threads=1), clock)) as database:
+    with QuantumDatabase._over(LocalEdge(Core(DatabaseConfig(build_threads=1), clock))) as database:
         yield database
 
 
@@ -147,7 +148,7 @@ def linked(db: QuantumDatabase, x: Floats, **columns: Any) -> None:
 
 
 def unlinked(db: QuantumDatabase) -> int:
-    view = db._core.engine.view("c")
+    view = db._edge.core.engine.view("c")
     return len(view) - len(links_of(db, "c"))
 
 
@@ -385,7 +386,7 @@ def test_a_path_leads_from_one_of_the_nearest_over_neighbours_to_the_match(
     twins: Callable[[str], Twins], engine: Any
 ) -> None:
     both = twins("l2")
-    links, view = links_of(both.db, "linked"), both.db._core.engine.view("linked")
+    links, view = links_of(both.db, "linked"), both.db._edge.core.engine.view("linked")
 
     def place(id: str) -> int:
         record = both.db.get(id, collection="linked")

@@ -11,7 +11,9 @@ from qstore_db.database.aio.reading import AsyncReading
 from qstore_db.database.aio.upkeep import AsyncUpkeep
 from qstore_db.database.aio.writing import AsyncWriting
 from qstore_db.database.core import Core
-from qstore_db.database.location import config_for
+from qstore_db.database.edge import AsyncEdge
+from qstore_db.database.local import AsyncLocalEdge
+from qstore_db.database.location import config_for, is_address
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -32,17 +34,33 @@ class AsyncQuantumDatabase(AsyncWriting, AsyncReading, AsyncGrouping, AsyncUpkee
         Raises DatabaseLockedError where another process has the directory open, FormatError where a release of
         another format wrote it, ConfigurationError for settings that this release cannot serve.
         """
-        super().__init__(Core(DatabaseConfig() if config is None else config))
+        self._edge: AsyncEdge = AsyncLocalEdge(Core(DatabaseConfig() if config is None else config))
+
+    @classmethod
+    def _over(cls, edge: AsyncEdge) -> Self:
+        """A face over an edge that was made elsewhere, for instance with another clock."""
+        face = cls.__new__(cls)
+        face._edge = edge
+        return face
 
     @classmethod
     async def connect(
         cls, where: str | Path, *, token: str | None = None, tls: Any = None, **config: Any
     ) -> Self:
-        """Open ":memory:" (temporary) or a directory; `config` are further fields of `DatabaseConfig`.
+        """Open ":memory:" (temporary), a directory, or the database behind a server, "qstore://host:port".
 
-        token and tls belong to servers and are refused for a directory. Raises as the constructor does.
+        For the first two, `config` are further fields of `DatabaseConfig`, and it raises as the constructor does.
+        For a server, token is what `qstore token create` printed, where it wants one; tls is True for a certificate
+        that this machine trusts, a file that holds the server's (or its authority's), or an `ssl.SSLContext`.
+        `config` may hold timeout (seconds for each call with its retries, 30.0 by default, None for no limit),
+        retries (5) and pool (16 connections at most). Calls are sent again where that is safe, writes under a key
+        by which the server applies them once. Raises UnreachableError, AuthenticationError, ConfigurationError.
         """
-        return await cls._open(config_for(where, token, tls, config))
+        if is_address(where):
+            from qstore_client import AsyncRemoteEdge, Target  # only who asks for a server needs it
+
+            return cls._over(await AsyncRemoteEdge.open(Target.parse(where, token, tls, config)))
+        return cls._over(await AsyncLocalEdge.open(config_for(where, token, tls, config)))
 
     async def __aenter__(self) -> Self:
         return self
@@ -53,8 +71,8 @@ class AsyncQuantumDatabase(AsyncWriting, AsyncReading, AsyncGrouping, AsyncUpkee
         await self.close()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self._core.directory)!r})"
+        return f"{type(self).__name__}({self._edge.where!r})"
 
     async def close(self) -> None:
         """Finish queued writes, save the index and close. Calling it again does nothing."""
-        await self._shut()
+        await self._edge.close()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from qstore_db.database import operations
 from qstore_db.database.edge import AsyncEdge
 from qstore_db.records import Group
 
 
-class AsyncGrouping(AsyncEdge):
+class AsyncGrouping:
     """In a group, an `update` of one member moves numbers of the others in the same commit. Vectors never move."""
+
+    _edge: AsyncEdge
 
     async def create_group(
         self,
@@ -39,12 +42,12 @@ class AsyncGrouping(AsyncEdge):
         Raises GroupExistsError, CollectionNotFoundError, RecordNotFoundError naming the first id that is missing,
         IdError, ContextError, ArgumentError.
         """
-        await self._run(self._core.groups.create, name, ids, correlation, fields, collection)
+        await self._edge.run(operations.CREATE_GROUP, name, ids, correlation, fields, collection)
 
     async def list_groups(self) -> list[Group]:
         """The groups of all collections, sorted by name."""
-        return await self._run(self._core.groups.all)
+        return await self._edge.run(operations.LIST_GROUPS)
 
     async def drop_group(self, name: str) -> None:
         """Untie a group; its records stay as they are. Raises GroupNotFoundError."""
-        await self._run(self._core.groups.drop, name)
+        await self._edge.run(operations.DROP_GROUP, name)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
+from qstore_db.database import operations
 from qstore_db.database.edge import AsyncEdge
+from qstore_db.database.pieces import Columns, pieces_of
 from qstore_db.database.progress import Progress, progress_for
-from qstore_db.database.writes import Columns
 from qstore_db.records import Contexts, Record
 
 if TYPE_CHECKING:
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class AsyncWriting(AsyncEdge):
+class AsyncWriting:
     """A call returns once its write is durable and visible; one that raises has changed nothing."""
+
+    _edge: AsyncEdge
 
     async def insert(
         self,
@@ -44,10 +47,11 @@ class AsyncWriting(AsyncEdge):
         ContextError, MetadataError or ArgumentError for what they name; UnavailableError when nothing was
         written but the same call may succeed later.
         """
-        begin = self._core.writes.put(id, vector, contexts, metadata, expires_at, collection, exclusive=True)
-        written = await self._write(begin)
-        await self._measure(collection, 1)
-        return written.sequence
+        return (
+            await self._edge.write(
+                operations.PUT, id, vector, contexts, metadata, expires_at, collection, True
+            )
+        ).sequence
 
     async def upsert(
         self,
@@ -60,10 +64,11 @@ class AsyncWriting(AsyncEdge):
         expires_at: float | datetime | None = None,
     ) -> int:
         """Store a record, replacing the whole of one with the same id; its op sequence. Else as `insert`."""
-        begin = self._core.writes.put(id, vector, contexts, metadata, expires_at, collection, exclusive=False)
-        written = await self._write(begin)
-        await self._measure(collection, 1)
-        return written.sequence
+        return (
+            await self._edge.write(
+                operations.PUT, id, vector, contexts, metadata, expires_at, collection, False
+            )
+        ).sequence
 
     async def insert_many(
         self,
@@ -139,8 +144,9 @@ class AsyncWriting(AsyncEdge):
 
         Raises RecordNotFoundError, VersionConflictError, and as `insert` does.
         """
-        begin = self._core.writes.patch(id, vector, contexts, metadata, if_version, collection)
-        return (await self._write(begin)).sequence
+        return (
+            await self._edge.write(operations.UPDATE, id, vector, contexts, metadata, if_version, collection)
+        ).sequence
 
     async def delete(
         self,
@@ -154,21 +160,16 @@ class AsyncWriting(AsyncEdge):
         Ids that are not there are no error. Raises CollectionNotFoundError, FilterError; ArgumentError unless
         either `id` or `filter` is given.
         """
-        return (await self._write(self._core.writes.delete(id, filter, collection))).count
+        return (await self._edge.write(operations.DELETE, id, filter, collection)).count
 
     # Inside
 
     async def _put_many(self, given: Columns, collection: str, progress: Progress, *, exclusive: bool) -> int:
-        pieces = await self._run(self._core.writes.pieces, given, collection, exclusive=exclusive)
+        spec = await self._edge.run(operations.COLLECTION, collection)
+        pieces = await self._edge.compute(pieces_of, given, spec, exclusive=exclusive)
         sequence = 0
-        with progress_for(progress, sum(len(piece) for piece in pieces), "storing") as advance:
+        with progress_for(progress, sum(map(len, pieces)), "storing") as advance:
             for piece in pieces:
-                written = await self._write_long(self._core.writes.begin(collection, piece))
-                sequence = written.sequence
+                sequence = (await self._edge.write(operations.PUT_MANY, piece, collection)).sequence
                 advance(len(piece))
-                await self._measure(collection, len(piece))
         return sequence
-
-    async def _measure(self, collection: str, written: int) -> None:
-        if self._core.scales.is_due(collection, written):
-            await self._run(self._core.scales.measure, collection)

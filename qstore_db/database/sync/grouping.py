@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from qstore_db.database import operations
 from qstore_db.database.edge import SyncEdge
 from qstore_db.records import Group
 
 
-class Grouping(SyncEdge):
+class Grouping:
     """In a group, an `update` of one member moves numbers of the others in the same commit. Vectors never move."""
+
+    _edge: SyncEdge
 
     def create_group(
         self,
@@ -40,12 +43,12 @@ class Grouping(SyncEdge):
         Raises GroupExistsError, CollectionNotFoundError, RecordNotFoundError naming the first id that is missing,
         IdError, ContextError, ArgumentError.
         """
-        self._run(self._core.groups.create, name, ids, correlation, fields, collection)
+        self._edge.run(operations.CREATE_GROUP, name, ids, correlation, fields, collection)
 
     def list_groups(self) -> list[Group]:
         """The groups of all collections, sorted by name."""
-        return self._run(self._core.groups.all)
+        return self._edge.run(operations.LIST_GROUPS)
 
     def drop_group(self, name: str) -> None:
         """Untie a group; its records stay as they are. Raises GroupNotFoundError."""
-        self._run(self._core.groups.drop, name)
+        self._edge.run(operations.DROP_GROUP, name)

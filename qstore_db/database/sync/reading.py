@@ -3,20 +3,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, overload
 
 from numpy.typing import ArrayLike
 
+from qstore_db.database import operations
 from qstore_db.database.edge import SyncEdge
 from qstore_db.database.options import QueryOptions, TunnelOptions
-from qstore_db.records import ContextLike, Page, QueryResult, Record, TunnelResult
+from qstore_db.records import Change, ContextLike, Page, QueryResult, Record, TunnelResult
 from qstore_db.search.field import Engine
 from qstore_db.search.well import BarrierScale
 
 
-class Reading(SyncEdge):
+class Reading:
     """Each call sees one commit, and all writes acknowledged before it began."""
+
+    _edge: SyncEdge
 
     @overload
     def get(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too; this one comes first
@@ -32,8 +35,8 @@ class Reading(SyncEdge):
         Raises CollectionNotFoundError, IdError; CorruptionError naming a record whose checksum does not hold.
         """
         if isinstance(id, str):
-            return self._run(self._core.reads.get, [id], collection)[0]
-        return self._run(self._core.reads.get, id, collection)
+            return (self._edge.run(operations.GET, [id], collection))[0]
+        return self._edge.run(operations.GET, id, collection)
 
     def query(
         self,
@@ -82,7 +85,7 @@ class Reading(SyncEdge):
             collection=collection,
             scale=scale,
         )
-        return self._run(self._core.reads.query, vector, options)
+        return self._edge.run(operations.QUERY, vector, options)
 
     def query_batch(
         self,
@@ -112,7 +115,7 @@ class Reading(SyncEdge):
             collection=collection,
             scale=scale,
         )
-        return self._run(self._core.reads.query_batch, vectors, options)
+        return self._edge.run(operations.QUERY_BATCH, vectors, options)
 
     def tunnel_search(
         self,
@@ -190,7 +193,7 @@ class Reading(SyncEdge):
             objective=objective,
             min_prominence=min_prominence,
         )
-        return self._run(self._core.reads.tunnel, query, options)
+        return self._edge.run(operations.TUNNEL, query, options)
 
     def tunnel_search_batch(
         self,
@@ -238,14 +241,14 @@ class Reading(SyncEdge):
             objective=objective,
             min_prominence=min_prominence,
         )
-        return self._run(self._core.reads.tunnel_batch, queries, options)
+        return self._edge.run(operations.TUNNEL_BATCH, queries, options)
 
     def neighbours(self, id: str, k: int = 10, *, collection: str = "default") -> QueryResult:
         """The k nearest other records of a stored one, nearest first; up to ten from the collection's graph.
 
         Raises RecordNotFoundError, CollectionNotFoundError, ArgumentError.
         """
-        return self._run(self._core.reads.neighbours, id, k, collection)
+        return self._edge.run(operations.NEIGHBOURS, id, k, collection)
 
     def scroll(
         self,
@@ -262,8 +265,22 @@ class Reading(SyncEdge):
 
         Raises CollectionNotFoundError, FilterError, ArgumentError for a cursor that no page gave.
         """
-        return self._run(self._core.reads.scroll, filter, limit, cursor, collection)
+        return self._edge.run(operations.SCROLL, filter, limit, cursor, collection)
+
+    def watch(self, collection: str = "default", *, since: int | None = None) -> Iterator[Change]:
+        """The changes of a collection as they happen, without an end: iterate, and leave the loop when done.
+
+        Each id's latest state, at least once, in rising `sequence`; a state that another replaced before it was
+        read is left out. since: the op sequence after which to begin (`insert` returns it, `Change.sequence` and
+        `Record.version` hold it), 0 for all that is kept; None begins with the first step. To go on after a break,
+        give the sequence of the last change. Over a connection that is lost, it goes on by itself.
+
+        Raises, at a step, CollectionNotFoundError (also once the collection is dropped), ArgumentError for a
+        `since` that no op has had yet, ClosedError, and SequenceExpired where changes that old are no longer kept
+        (they are for a day or ten million ops): read everything with `scroll`, then watch from there.
+        """
+        yield from self._edge.watch(collection, since)
 
     def count(self, filter: Mapping[str, Any] | None = None, *, collection: str = "default") -> int:
         """How many records there are, or match. Raises CollectionNotFoundError, FilterError."""
-        return self._run(self._core.reads.count, filter, collection)
+        return self._edge.run(operations.COUNT, filter, collection)

@@ -6,13 +6,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from qstore_db.database.backup import backup
+from qstore_db.database import operations
 from qstore_db.database.edge import SyncEdge
 from qstore_db.engines.base import IndexKind, StorageKind
 
 
-class Upkeep(SyncEdge):
+class Upkeep:
     """Queries and writes go on meanwhile, except where a call says otherwise."""
+
+    _edge: SyncEdge
 
     def create_collection(
         self,
@@ -33,22 +35,22 @@ class Upkeep(SyncEdge):
 
         Raises CollectionExistsError, ArgumentError.
         """
-        self._run(self._core.create_collection, name, dimension, metric, index, storage, target_recall)
+        self._edge.run(operations.CREATE_COLLECTION, name, dimension, metric, index, storage, target_recall)
 
     def list_collections(self) -> list[str]:
         """The names of all collections, sorted."""
-        return self._run(self._core.collections)
+        return self._edge.run(operations.LIST_COLLECTIONS)
 
     def rename_collection(self, old: str, new: str) -> None:
         """Give a collection another name. Raises CollectionNotFoundError, CollectionExistsError."""
-        self._run(self._core.rename_collection, old, new)
+        self._edge.run(operations.RENAME_COLLECTION, old, new)
 
     def drop_collection(self, name: str) -> None:
         """Remove a collection with all its records; its space comes back in the background.
 
         Raises CollectionNotFoundError. Results and iterations that began before may still be read.
         """
-        self._run(self._core.drop_collection, name)
+        self._edge.run(operations.DROP_COLLECTION, name)
 
     def reindex(
         self, name: str, *, index: IndexKind | None = None, storage: StorageKind | None = None
@@ -57,40 +59,40 @@ class Upkeep(SyncEdge):
 
         Raises CollectionNotFoundError, ArgumentError. `wait_indexed` waits for the end.
         """
-        self._run(self._core.reindex, name, index, storage)
+        self._edge.run(operations.REINDEX, name, index, storage)
 
     def wait_indexed(self, timeout: float | None = None) -> None:
         """Wait until everything written so far is indexed.
 
         timeout: seconds, None for ever. Raises WaitTimeoutError when it is over; building goes on then.
         """
-        self._run(self._core.engine.wait_indexed, timeout)
+        self._edge.run(operations.WAIT_INDEXED, timeout)
 
     def snapshot(self) -> int:
         """Save the index now, so that a restart is quick; the op sequence. Happens in the background anyway."""
-        return self._run(self._core.engine.snapshot)
+        return self._edge.run(operations.SNAPSHOT)
 
     def compact(self) -> int:
         """Give free space back to the file system; the bytes given back. Other calls wait meanwhile.
 
         Needs room for a second copy of what is stored. Raises DiskFullError.
         """
-        return self._run(self._core.engine.compact)
+        return self._edge.run(operations.COMPACT)
 
     def backup(self, dest: str | Path) -> Path:
         """A consistent copy in a new folder, with a checksum for every file; the folder.
 
         `qstore_db.database.restore` makes a database of it. Raises ArgumentError where `dest` exists.
         """
-        return self._run(backup, self._core.engine, Path(dest))
+        return self._edge.run(operations.BACKUP, dest)
 
     def verify(self) -> dict[str, Any]:
         """Check every stored byte against its checksum: counts, "problems" and "index_problems".
 
         Problems are damage to records; the index is derived, and damage to it is mended at the next start.
         """
-        return self._run(self._core.verify)
+        return self._edge.run(operations.VERIFY)
 
     def stats(self) -> dict[str, Any]:
         """Counts, memory, index lag and faults, of the database and of each collection, as plain data."""
-        return self._run(self._core.stats)
+        return self._edge.run(operations.STATS)

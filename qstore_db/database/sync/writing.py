@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
+from qstore_db.database import operations
 from qstore_db.database.edge import SyncEdge
+from qstore_db.database.pieces import Columns, pieces_of
 from qstore_db.database.progress import Progress, progress_for
-from qstore_db.database.writes import Columns
 from qstore_db.records import Contexts, Record
 
 if TYPE_CHECKING:
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Writing(SyncEdge):
+class Writing:
     """A call returns once its write is durable and visible; one that raises has changed nothing."""
+
+    _edge: SyncEdge
 
     def insert(
         self,
@@ -45,10 +48,9 @@ class Writing(SyncEdge):
         ContextError, MetadataError or ArgumentError for what they name; UnavailableError when nothing was
         written but the same call may succeed later.
         """
-        begin = self._core.writes.put(id, vector, contexts, metadata, expires_at, collection, exclusive=True)
-        written = self._write(begin)
-        self._measure(collection, 1)
-        return written.sequence
+        return (
+            self._edge.write(operations.PUT, id, vector, contexts, metadata, expires_at, collection, True)
+        ).sequence
 
     def upsert(
         self,
@@ -61,10 +63,9 @@ class Writing(SyncEdge):
         expires_at: float | datetime | None = None,
     ) -> int:
         """Store a record, replacing the whole of one with the same id; its op sequence. Else as `insert`."""
-        begin = self._core.writes.put(id, vector, contexts, metadata, expires_at, collection, exclusive=False)
-        written = self._write(begin)
-        self._measure(collection, 1)
-        return written.sequence
+        return (
+            self._edge.write(operations.PUT, id, vector, contexts, metadata, expires_at, collection, False)
+        ).sequence
 
     def insert_many(
         self,
@@ -140,8 +141,9 @@ class Writing(SyncEdge):
 
         Raises RecordNotFoundError, VersionConflictError, and as `insert` does.
         """
-        begin = self._core.writes.patch(id, vector, contexts, metadata, if_version, collection)
-        return self._write(begin).sequence
+        return (
+            self._edge.write(operations.UPDATE, id, vector, contexts, metadata, if_version, collection)
+        ).sequence
 
     def delete(
         self,
@@ -155,21 +157,16 @@ class Writing(SyncEdge):
         Ids that are not there are no error. Raises CollectionNotFoundError, FilterError; ArgumentError unless
         either `id` or `filter` is given.
         """
-        return self._write(self._core.writes.delete(id, filter, collection)).count
+        return (self._edge.write(operations.DELETE, id, filter, collection)).count
 
     # Inside
 
     def _put_many(self, given: Columns, collection: str, progress: Progress, *, exclusive: bool) -> int:
-        pieces = self._run(self._core.writes.pieces, given, collection, exclusive=exclusive)
+        spec = self._edge.run(operations.COLLECTION, collection)
+        pieces = self._edge.compute(pieces_of, given, spec, exclusive=exclusive)
         sequence = 0
-        with progress_for(progress, sum(len(piece) for piece in pieces), "storing") as advance:
+        with progress_for(progress, sum(map(len, pieces)), "storing") as advance:
             for piece in pieces:
-                written = self._write_long(self._core.writes.begin(collection, piece))
-                sequence = written.sequence
+                sequence = (self._edge.write(operations.PUT_MANY, piece, collection)).sequence
                 advance(len(piece))
-                self._measure(collection, len(piece))
         return sequence
-
-    def _measure(self, collection: str, written: int) -> None:
-        if self._core.scales.is_due(collection, written):
-            self._run(self._core.scales.measure, collection)

@@ -277,7 +277,8 @@ def _links_kept(snapshot: Snapshot, parts: Sequence[Part], keep: Sequence[NDArra
         return links
     kept = dict(zip((id(part) for part in parts), keep, strict=True))
     mask = np.concatenate([_mask(part.n, kept.get(id(part))) for part in snapshot.parts])
-    return links.kept(mask[: len(links)])
+    left = links.kept(mask[: len(links)])
+    return left if len(left) else None  # of nothing there is no graph, and nothing to save
 
 
 def _mask(n: int, kept: NDArray[np.int64] | None) -> NDArray[np.bool_]:

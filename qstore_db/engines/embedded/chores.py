@@ -12,6 +12,7 @@ import lmdb
 from qstore_db.engines.base import Written
 from qstore_db.engines.embedded.builder import Builder, plan
 from qstore_db.engines.embedded.collection import Collection
+from qstore_db.engines.embedded.forgetting import Forgetter
 from qstore_db.engines.embedded.requests import RemoveRows
 from qstore_db.engines.embedded.segment import Segment, Tail
 from qstore_db.engines.embedded.store import Store
@@ -52,13 +53,22 @@ class Chores:
         self._clock = clock
         self.purged = store.meta("purged") or 0
         self._read = self.purged
+        self._forgetter = Forgetter(engine, self._upkeep)
         self._saved = {
             collection.cid: (0.0, engine.recoveries[collection.spec.name].from_sequence)
             for collection in engine.roster.live()
         }
 
     def all(self) -> Sequence[Callable[[], object]]:
-        return (self.expire, self.purge, self.trim, self.erase_dropped, self.index_quiet, self.save_due)
+        return (
+            self.expire,
+            self.purge,
+            self.trim,
+            self._forgetter.forget,
+            self.erase_dropped,
+            self.index_quiet,
+            self.save_due,
+        )
 
     def indexed(self, collection: Collection) -> int:
         """Op sequence of the newest saved index."""
@@ -99,7 +109,7 @@ class Chores:
                 if len(drops) == PURGE_BATCH:
                     break
             if drops or (everything and read > self.purged):
-                self._run(_Upkeep(partial(self._drop, rows=drops, upto=read)))
+                self._upkeep(partial(self._drop, rows=drops, upto=read))
                 self.purged = read
             advanced = read > self._read
             self._read = read
@@ -119,7 +129,7 @@ class Chores:
                 break
             first, last = first or op.sequence, op.sequence
         if last:
-            self._run(_Upkeep(partial(self._store.unlog, first=first, last=last)))
+            self._upkeep(partial(self._store.unlog, first=first, last=last))
 
     def erase_dropped(self) -> None:
         """Give back the space of dropped collections, a bounded step at a time."""
@@ -129,7 +139,7 @@ class Chores:
             def erase(transaction: lmdb.Transaction[bytes], cid: int = cid, left: list[bool] = left) -> None:
                 left.append(self._store.erase(transaction, cid, ERASE_BATCH))
 
-            self._run(_Upkeep(erase))
+            self._upkeep(erase)
             if not left[0]:
                 self._engine.roster.forget(cid)
 
@@ -192,6 +202,9 @@ class Chores:
 
     def _has_segments(self, collection: Collection) -> bool:
         return any(isinstance(part.source, Segment) for part in collection.current.parts)
+
+    def _upkeep(self, work: Callable[[lmdb.Transaction[bytes]], None]) -> None:
+        self._run(_Upkeep(work))
 
     def _run(self, request: _Upkeep | RemoveRows) -> None:
         self._writer.submit(request, 1.0).result()

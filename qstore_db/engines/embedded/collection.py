@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from qstore_db.engines.base import CollectionSpec, Floats
 from qstore_db.engines.embedded.groups import Groups
 from qstore_db.engines.embedded.kernels import pack
-from qstore_db.engines.embedded.layout import Body
 from qstore_db.engines.embedded.part import Part
 from qstore_db.engines.embedded.persist import SavedLinks
 from qstore_db.engines.embedded.segment import Segment, Tail
 from qstore_db.engines.embedded.store import Store
 from qstore_db.engines.embedded.view import Snapshot
 from qstore_db.engines.links import Links
-from qstore_db.records import Metadata, Metric, Superposition, Vectors, unit_rows
+from qstore_db.records import Body, Metadata, Metric, Superposition, Vectors, unit_rows
 
 TAIL_ROWS = 16_384
 """The tail is searched exactly; a power of two wastes none of its doubling buffer."""

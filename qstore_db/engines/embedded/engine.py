@@ -14,15 +14,17 @@ import lmdb
 
 from qstore_db.catalog.environment import Environment
 from qstore_db.catalog.lmdb import LmdbCatalog
-from qstore_db.engines.base import Capabilities, CollectionSpec, IndexKind, StorageKind, Write
+from qstore_db.engines.base import Capabilities, CollectionSpec, IndexKind, StorageKind, Write, not_indexed
 from qstore_db.engines.embedded import files, layout
 from qstore_db.engines.embedded.builder import MAX_UNBUILT, Builder, unbuilt_segments
 from qstore_db.engines.embedded.chores import Chores
 from qstore_db.engines.embedded.collection import Change, Collection
+from qstore_db.engines.embedded.feed import Feed, Subscribers
 from qstore_db.engines.embedded.format import check_format, check_records
 from qstore_db.engines.embedded.janitor import Janitor
 from qstore_db.engines.embedded.layout import INDEX_FOLDER, RECORDS_FOLDER
 from qstore_db.engines.embedded.ownership import DirectoryLock
+from qstore_db.engines.embedded.receipts import KeyedBatch, Receipts
 from qstore_db.engines.embedded.requests import Group, WriteBatch
 from qstore_db.engines.embedded.roster import Roster
 from qstore_db.engines.embedded.soundness import Soundness
@@ -31,7 +33,7 @@ from qstore_db.engines.embedded.store import Store
 from qstore_db.engines.embedded.verify import Report
 from qstore_db.engines.embedded.view import Snapshot
 from qstore_db.engines.embedded.writer import Ticket, Writer
-from qstore_db.errors import QStoreError, UnavailableError, WaitTimeoutError
+from qstore_db.errors import QStoreError, UnavailableError
 from qstore_db.records import Group as RecordGroup
 from qstore_db.records import Record
 
@@ -57,6 +59,8 @@ class EmbeddedEngine:
         scan=True,
         vectors="exact",
         groups=True,
+        receipts=True,
+        watch=True,
     )
 
     def __init__(
@@ -70,6 +74,7 @@ class EmbeddedEngine:
         self.directory = directory
         self._clock = clock
         self._closed = False
+        self._subscribers = Subscribers()
         with contextlib.ExitStack() as undo:
             with files.room_in(directory):
                 for folder in (directory, directory / RECORDS_FOLDER, directory / INDEX_FOLDER):
@@ -77,12 +82,16 @@ class EmbeddedEngine:
                 self._lock = DirectoryLock(directory)
             undo.callback(self._lock.release)
             check_records(directory, directory / RECORDS_FOLDER)
-            self._environment = Environment(directory / RECORDS_FOLDER, tables=layout.TABLES, durable=durable)
+            self._environment = Environment(
+                directory / RECORDS_FOLDER, tables=layout.TABLES, added=layout.ADDED_TABLES, durable=durable
+            )
             undo.callback(self._environment.close)
             self._store = Store(self._environment)
             self.catalog = LmdbCatalog(self._environment)
             check_format(directory, self._store)
             self._sequence = self._store.check_sequence()
+            self.receipts = Receipts(self._store)
+            self.receipts.check_count()
             self._group = Group(self._sequence)
             self.roster = Roster(self._store, self.catalog, directory / INDEX_FOLDER)
             self.recoveries = self.roster.load(self._sequence)
@@ -113,6 +122,7 @@ class EmbeddedEngine:
         once the views and results that were taken before are gone too."""
         self._environment.check()
         self.roster.drop(name)
+        self._subscribers.call()
 
     def reindex(self, name: str, *, index: IndexKind, storage: StorageKind) -> None:
         """Change how a collection is searched; the work runs in the background and queries go on."""
@@ -145,9 +155,17 @@ class EmbeddedEngine:
 
     # Records
 
-    def write(self, collection: str, writes: Sequence[Write], *, patience: float = _QUEUE_PATIENCE) -> Ticket:
+    def write(
+        self,
+        collection: str,
+        writes: Sequence[Write],
+        *,
+        patience: float = _QUEUE_PATIENCE,
+        key: bytes | None = None,
+    ) -> Ticket:
         """Raises QueueFullError if the queue has no room within `patience` seconds."""
-        batch = WriteBatch(self._store, self.collection(collection), writes, self.current_group, self._clock)
+        parts = (self._store, self.collection(collection), writes, self.current_group, self._clock)
+        batch = WriteBatch(*parts) if key is None else KeyedBatch(*parts, key, self.receipts)
         return self._writer.submit(batch, patience)
 
     def fetch(self, collection: str, ids: Sequence[str], now: float) -> list[Record | None]:
@@ -156,6 +174,16 @@ class EmbeddedEngine:
 
     def view(self, collection: str) -> Snapshot:
         return self.collection(collection).current
+
+    # Changes
+
+    def feed(self, collection: str, since: int) -> Feed:
+        there = self.collection(collection)
+        return Feed(self._store, there, since, lambda: self._sequence, self._clock, self._subscribers)
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        self._environment.check()
+        return self._subscribers.add(callback)
 
     # Upkeep
 
@@ -169,9 +197,7 @@ class EmbeddedEngine:
             if collection.spec.index != "flat":
                 collection.seal(SEAL_ROWS)
         if not self._builder.wait(timeout):
-            raise WaitTimeoutError(
-                f"the index was not complete after {timeout} s; it goes on in the background"
-            )
+            raise not_indexed(timeout)
         self._environment.check()
         if self._builder.fault is not None:
             raise UnavailableError(
@@ -202,6 +228,11 @@ class EmbeddedEngine:
     def copy_records(self, destination: Path) -> None:
         """A consistent compacted copy of the system of record into an empty folder."""
         self._environment.copy(destination)
+
+    @property
+    def fault(self) -> str | None:
+        """Why the store is read-only; None while it is not."""
+        return self._environment.fault
 
     @property
     def sequence(self) -> int:
@@ -247,6 +278,7 @@ class EmbeddedEngine:
             self._chores.save_all()
             self._soundness.end(self._sequence)
         self._environment.close()
+        self._subscribers.close()
         self._lock.release()
 
     # What the writer's requests and the writer call (see `Commits`)
@@ -275,6 +307,8 @@ class EmbeddedEngine:
                 self._builder.wake()
         self._sequence = group.sequence
         self._group = Group(self._sequence)
+        if by_collection:
+            self._subscribers.call()
 
     def abandon(self) -> None:
         self._group = Group(self._sequence)

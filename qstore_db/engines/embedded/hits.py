@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class SnapshotHits:
     """Records of one snapshot by their places in it."""
 
-    __slots__ = ("_places", "_query", "_raw", "_snapshot", "exact", "warnings")
+    __slots__ = ("_places", "_query", "_raw", "_rows", "_snapshot", "exact", "warnings")
 
     def __init__(
         self,
@@ -34,6 +34,7 @@ class SnapshotHits:
         self._query = query
         self._places = places
         self._raw = raw
+        self._rows: NDArray[np.int64] | None = None
         self.exact = exact
         self.warnings = warnings
 
@@ -69,7 +70,9 @@ class SnapshotHits:
 
     def rows(self) -> NDArray[np.int64]:
         """The op sequences of their last writes, which are their versions."""
-        return self._snapshot.rows_at(self._places)
+        if self._rows is None:
+            self._rows = self._snapshot.rows_at(self._places)
+        return self._rows
 
     def weights(self, contexts: Sequence[str], *, denoise: bool = False) -> Floats:
         read = self._snapshot.smoothed_weights if denoise else self._snapshot.weights
@@ -87,6 +90,9 @@ class SnapshotHits:
 
     def between(self, others: Hits) -> Vectors:
         return crosswise(self.vectors(), others.vectors(), self._snapshot.spec.metric)
+
+    def bodies(self) -> list[bytes]:
+        return self._snapshot.bodies(self.rows())
 
     def records(self, *, vectors: bool = True) -> list[Record]:
         return self._snapshot.records(self._places, vectors=vectors)

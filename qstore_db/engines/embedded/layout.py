@@ -7,14 +7,14 @@ that made it: 64 bits, never reused, and a version for compare-and-set.
 from __future__ import annotations
 
 import struct
-import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import google_crc32c
-import msgpack
 
 from qstore_db.errors import CorruptionError
-from qstore_db.records import Metadata, Superposition
+from qstore_db.records import Body
+from qstore_db.records.body import pack
 
 FORMAT = 1
 """Of the directory. A directory of a newer format is refused; each released format keeps a golden directory."""
@@ -31,6 +31,12 @@ OPLOG = "oplog"  # row -> what was written
 TOTALS = "totals"  # collection -> count and sum of checksums
 META = "meta"  # format, sequence, clean stop
 TABLES = (IDS, ROWS, VECTORS, OPLOG, TOTALS, META)
+RECEIPTS = "receipts"  # key -> what the write under that key was answered
+ADDED_TABLES = (RECEIPTS,)
+"""The first directories of this format lack them; they get them when they are opened."""
+
+RECEIPTS_CID = 0
+"""Under which `totals` counts the receipts. Collections count from 1."""
 
 _COLLECTION = struct.Struct(">I")
 _ROW = struct.Struct(">IQ")
@@ -39,6 +45,7 @@ _SEQUENCE = struct.Struct(">Q")
 _CRC = struct.Struct("<I")
 _TOTAL = struct.Struct("<QQI")
 _OP = struct.Struct("<IBIQd")  # crc, kind, collection, superseded row, time
+_RECEIPT = struct.Struct("<IIQQ")  # crc, fingerprint, sequence, count
 
 PUT, DELETE = 1, 2
 _PAGE = 4_096
@@ -114,41 +121,22 @@ def piece_bounds(nbytes: int) -> list[tuple[int, int]]:
     return [(start, min(start + step, nbytes)) for start in range(0, nbytes, step)]
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
-    """A record without its vector, as stored."""
-
-    id: str
-    contexts: Superposition
-    metadata: Metadata
-    expires_at: float | None
-    updated_at: float
-
-
 def encode_body(body: Body) -> bytes:
-    payload: bytes = _packers.packer.pack(
-        [body.id, body.contexts.names, body.contexts.raw, body.metadata, body.expires_at, body.updated_at]
-    )
-    return _CRC.pack(google_crc32c.value(payload)) + payload
+    packed = body.packed()
+    return _CRC.pack(google_crc32c.value(packed)) + packed
 
 
-class _Packers(threading.local):
-    """One packer a thread: making one costs eight times as much as packing a record."""
-
-    def __init__(self) -> None:
-        self.packer = msgpack.Packer()
-
-
-_packers = _Packers()
+def packed_body(value: bytes, row: int) -> bytes:
+    """Raises CorruptionError naming the row where the checksum does not hold."""
+    packed = value[4:]
+    if len(value) < 5 or _CRC.unpack_from(value)[0] != google_crc32c.value(packed):
+        raise CorruptionError(f"the record stored as row {row} fails its checksum", subject=f"row {row}")
+    return packed
 
 
 def decode_body(value: bytes, row: int) -> Body:
-    """Raises CorruptionError naming the row where the checksum does not hold."""
-    payload = value[4:]
-    if len(value) < 5 or _CRC.unpack_from(value)[0] != google_crc32c.value(payload):
-        raise CorruptionError(f"the record stored as row {row} fails its checksum", subject=f"row {row}")
-    id, names, raw, metadata, expires_at, updated_at = msgpack.unpackb(payload, strict_map_key=False)
-    return Body(id, Superposition(tuple(names), tuple(raw)), metadata, expires_at, updated_at)
+    """Raises as `packed_body` does."""
+    return Body.unpacked(packed_body(value, row))
 
 
 def body_crc(value: bytes) -> int:
@@ -229,3 +217,32 @@ def decode_total(cid: int, value: bytes | None) -> Total:
         )
     count, checksum, _ = _TOTAL.unpack(value)
     return Total(count, checksum)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a write was answered, and what it was about."""
+
+    fingerprint: int
+    sequence: int
+    count: int
+
+
+def fingerprint(cid: int, writes: Sequence[tuple[int, str]]) -> int:
+    """Of the collection, and of the kind and the id of each write."""
+    return int(google_crc32c.value(pack([cid, writes])))
+
+
+def encode_receipt(key: bytes, receipt: Receipt) -> bytes:
+    tail = _RECEIPT.pack(0, receipt.fingerprint, receipt.sequence, receipt.count)[4:]
+    return _CRC.pack(google_crc32c.extend(google_crc32c.value(key), tail)) + tail
+
+
+def decode_receipt(key: bytes, value: bytes) -> Receipt:
+    if len(value) != _RECEIPT.size or _CRC.unpack_from(value)[0] != google_crc32c.extend(
+        google_crc32c.value(key), value[4:]
+    ):
+        raise CorruptionError(
+            f"the receipt of key {key.hex()} fails its checksum", subject=f"receipt {key.hex()}"
+        )
+    return Receipt(*_RECEIPT.unpack(value)[1:])

@@ -13,9 +13,8 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import TypeAlias
 
-from qstore_db.engines.embedded.layout import Body
 from qstore_db.errors import ContextError, MetadataError
-from qstore_db.records import Group, Metadata, Superposition, Value
+from qstore_db.records import Body, Group, Metadata, Superposition, Value
 from qstore_db.records.contexts import ABSENT, MAX_CONTEXTS
 from qstore_db.records.filter import lookup
 from qstore_db.records.group import CONTEXT_FIELD

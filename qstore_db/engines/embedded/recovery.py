@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qstore_db.engines.embedded.collection import Change, Collection
-from qstore_db.engines.embedded.layout import Body
 from qstore_db.engines.embedded.persist import IndexFiles, Manifest
 from qstore_db.engines.embedded.store import Store
 from qstore_db.errors import CorruptionError
-from qstore_db.records import Vectors
+from qstore_db.records import Body, Vectors
 
 _BATCH = 4_096
 

@@ -10,7 +10,7 @@ import lmdb
 from qstore_db.engines.base import Delete, DeleteWhere, Patch, Put, Selection, Write, Written
 from qstore_db.engines.embedded import layout
 from qstore_db.engines.embedded.collection import Change, Collection
-from qstore_db.engines.embedded.layout import Body, Op, Total
+from qstore_db.engines.embedded.layout import Op, Total
 from qstore_db.engines.embedded.moving import moved, moves_of
 from qstore_db.engines.embedded.store import Encoded, Store
 from qstore_db.engines.embedded.writer import Ticket
@@ -20,7 +20,7 @@ from qstore_db.errors import (
     RecordNotFoundError,
     VersionConflictError,
 )
-from qstore_db.records import Vectors, check_matrix
+from qstore_db.records import Body, Vectors, check_matrix
 
 
 @dataclass(slots=True)
@@ -30,6 +30,10 @@ class Group:
     sequence: int
     changes: list[tuple[Collection, Change]] = field(default_factory=list)
     totals: dict[int, Total] = field(default_factory=dict)
+
+    def total(self, store: Store, transaction: lmdb.Transaction[bytes], cid: int) -> Total:
+        """As of what the group did so far."""
+        return self.totals[cid] if cid in self.totals else store.total(transaction, cid)
 
     def mark(self) -> Callable[[], None]:
         """How to return to the present state."""
@@ -263,8 +267,7 @@ class WriteBatch:
         )
 
     def _total(self, transaction: lmdb.Transaction[bytes], group: Group) -> Total:
-        cid = self._collection.cid
-        return group.totals[cid] if cid in group.totals else self._store.total(transaction, cid)
+        return group.total(self._store, transaction, self._collection.cid)
 
     def _live(self, transaction: lmdb.Transaction[bytes], row: int) -> Body | None:
         body = self._store.body(transaction, self._collection.cid, row)

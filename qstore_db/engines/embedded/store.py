@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import lmdb
 import numpy as np
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 
 from qstore_db.catalog.environment import Environment
 from qstore_db.engines.embedded import layout
-from qstore_db.engines.embedded.layout import Body, Op, Total
+from qstore_db.engines.embedded.layout import Op, Total
 from qstore_db.errors import CorruptionError
-from qstore_db.records import Metadata, Record, Vectors
+from qstore_db.records import Body, Metadata, Record, Vectors
 
 _NO_VECTOR = np.empty(0, np.float32)
 
@@ -53,19 +54,15 @@ class Store:
             raise self._corrupt(error) from None
 
     def body(self, transaction: lmdb.Transaction[bytes], cid: int, row: int) -> Body:
-        value = transaction.get(layout.row_key(cid, row), db=self._tables[layout.ROWS])
-        if value is None:
-            raise self._corrupt(
-                CorruptionError(f"row {row} of collection {cid} is missing", subject=f"row {row}")
-            )
-        try:
-            return layout.decode_body(value, row)
-        except CorruptionError as error:
-            raise self._corrupt(error) from None
+        return Body.unpacked(self._packed(transaction, cid, row))
 
     def vector(self, transaction: lmdb.Transaction[bytes], cid: int, row: int, id: str) -> Vectors:
         with transaction.cursor(self._tables[layout.VECTORS]) as cursor:
             return self._vector(cursor, cid, row, id)
+
+    def vectors(self, transaction: lmdb.Transaction[bytes]) -> lmdb.Cursor[bytes]:
+        """A cursor for the vectors of many records, one after the other."""
+        return transaction.cursor(self._tables[layout.VECTORS])
 
     def fetch(self, cid: int, ids: Iterable[str], now: float) -> list[Record | None]:
         """The newest committed records by id, as of one moment; None for absent and expired ones."""
@@ -76,13 +73,24 @@ class Store:
         ):
             for id in ids:
                 row = self.row_of(transaction, cid, id)
-                body = None if row is None else self.body(transaction, cid, row)
-                if row is None or body is None or (body.expires_at is not None and body.expires_at <= now):
-                    out.append(None)
-                else:
-                    self._check_id(body, id, row)
-                    out.append(_record(row, body, self._vector(cursor, cid, row, id)))
+                out.append(None if row is None else self.at(transaction, cursor, cid, row, id, now))
         return out
+
+    def at(
+        self,
+        transaction: lmdb.Transaction[bytes],
+        vectors: lmdb.Cursor[bytes],
+        cid: int,
+        row: int,
+        id: str,
+        now: float,
+    ) -> Record | None:
+        """The record of an id, which leads to `row`; None where it expired. `vectors` is a cursor over theirs."""
+        body = self.body(transaction, cid, row)
+        if body.expires_at is not None and body.expires_at <= now:
+            return None
+        self._check_id(body, id, row)
+        return body.record(row, self._vector(vectors, cid, row, id))
 
     def records(self, cid: int, rows: NDArray[np.int64], *, vectors: bool = True) -> list[Record]:
         """Records by row, their `vector` empty without `vectors`.
@@ -97,8 +105,18 @@ class Store:
             for row in rows.tolist():
                 body = self.body(transaction, cid, row)
                 vector = self._vector(cursor, cid, row, body.id) if vectors else _NO_VECTOR
-                out.append(_record(row, body, vector))
+                out.append(body.record(row, vector))
             return out
+
+    def bodies(self, cid: int, rows: NDArray[np.int64]) -> list[bytes]:
+        """The same records without their vectors, as they are packed."""
+        out: list[bytes] = []
+        table = self._tables[layout.ROWS]
+        with self.environment.read() as transaction:
+            for row in rows.tolist():
+                value = transaction.get(layout.row_key(cid, row), db=table)
+                out.append(self._checked(value, cid, row))
+        return out
 
     def metadata(self, cid: int, rows: NDArray[np.int64]) -> list[Metadata]:
         with self.environment.read() as transaction:
@@ -132,11 +150,15 @@ class Store:
 
     def oplog(self, after: int, limit: int | None = None) -> Iterator[Op]:
         """Entries with sequences above `after`, in order, as of one moment."""
-        with self.environment.read() as transaction, transaction.cursor(self._tables[layout.OPLOG]) as cursor:
+        with self.environment.read() as transaction:
+            yield from islice(self.ops(transaction, after), limit)
+
+    def ops(self, transaction: lmdb.Transaction[bytes], after: int) -> Iterator[Op]:
+        """The same within a read of the caller's."""
+        with transaction.cursor(self._tables[layout.OPLOG]) as cursor:
             found = cursor.set_range(layout.pack_row(after + 1))
-            while found and limit != 0:
+            while found:
                 yield layout.decode_op(*cursor.item())
-                limit = None if limit is None else limit - 1
                 found = cursor.next()
 
     def meta(self, name: str) -> int | None:
@@ -254,6 +276,20 @@ class Store:
                 left |= found and bytes(cursor.key()[:4]) == prefix
         return left
 
+    def _packed(self, transaction: lmdb.Transaction[bytes], cid: int, row: int) -> bytes:
+        value = transaction.get(layout.row_key(cid, row), db=self._tables[layout.ROWS])
+        return self._checked(value, cid, row)
+
+    def _checked(self, value: bytes | None, cid: int, row: int) -> bytes:
+        if value is None:
+            raise self._corrupt(
+                CorruptionError(f"row {row} of collection {cid} is missing", subject=f"row {row}")
+            )
+        try:
+            return layout.packed_body(value, row)
+        except CorruptionError as error:
+            raise self._corrupt(error) from None
+
     def _vector(self, cursor: lmdb.Cursor[bytes], cid: int, row: int, id: str) -> Vectors:
         prefix = layout.row_key(cid, row)
         found = cursor.set_range(prefix)
@@ -279,16 +315,3 @@ class Store:
     def _corrupt(self, error: CorruptionError) -> CorruptionError:
         self.environment.condemn(str(error))
         return error
-
-
-def _record(row: int, body: Body, vector: Vectors) -> Record:
-    return Record(
-        id=body.id,
-        vector=vector,
-        contexts=body.contexts.pairs(),
-        metadata=body.metadata,
-        version=row,
-        expires_at=body.expires_at,
-        updated_at=body.updated_at,
-        raw_contexts=tuple(zip(body.contexts.names, body.contexts.raw, strict=True)),
-    )

@@ -26,6 +26,7 @@ from qstore_db.engines.embedded.format import check_records, read_format
 from qstore_db.engines.embedded.layout import COLLECTION_PREFIX, INDEX_FOLDER, RECORDS_FOLDER, Total
 from qstore_db.engines.embedded.ownership import DirectoryLock
 from qstore_db.engines.embedded.persist import IndexFiles
+from qstore_db.engines.embedded.receipts import Receipts
 from qstore_db.engines.embedded.store import Store
 from qstore_db.errors import CorruptionError, FormatError
 
@@ -43,6 +44,7 @@ class Report:
 
     records: int
     oplog_entries: int
+    receipts: int
     catalog_entries: int
     index_files: int
     problems: tuple[str, ...]
@@ -76,10 +78,17 @@ def check_engine(
     records = _check_records(store, catalog, problems, breathe)
     entries = _count(catalog.verify, problems)
     ops = _count(lambda: _check_oplog(store, breathe), problems)
+    receipts = _count(lambda: _check_receipts(store, breathe), problems)
     index_problems: list[str] = []
     files = sum(_count(index.verify, index_problems) for index in indexes)
     return Report(
-        records, ops, entries, files, tuple(problems[:MAX_PROBLEMS]), tuple(index_problems[:MAX_PROBLEMS])
+        records,
+        ops,
+        receipts,
+        entries,
+        files,
+        tuple(problems[:MAX_PROBLEMS]),
+        tuple(index_problems[:MAX_PROBLEMS]),
     )
 
 
@@ -101,6 +110,24 @@ def _check_oplog(store: Store, breathe: Callable[[], None]) -> int:
         if count % _BREATHE_EVERY == 0:
             breathe()
     return count
+
+
+def _check_receipts(store: Store, breathe: Callable[[], None]) -> int:
+    """Follow the receipts, and compare their sums with the stored total; how many there are."""
+    found = Total()
+    with store.environment.read() as transaction:
+        for checksum in Receipts(store).checksums(transaction):
+            found = found.plus(checksum)
+            if found.count % _BREATHE_EVERY == 0:
+                breathe()
+        expected = store.total(transaction, layout.RECEIPTS_CID)
+    if expected != found:
+        raise CorruptionError(
+            f"there should be {expected.count} receipts with checksum sum {expected.checksum:#x}, a full scan "
+            f"finds {found.count} with {found.checksum:#x}",
+            subject="receipts",
+        )
+    return found.count
 
 
 def _check_records(
@@ -169,7 +196,7 @@ def verify_directory(directory: str | Path) -> Report:
     if checked.returncode == _OTHER_FORMAT:
         raise FormatError(checked.stderr.strip(), subject=str(directory))
     how = signal.strsignal(-checked.returncode) if checked.returncode < 0 else checked.stderr.strip()[-500:]
-    return Report(0, 0, 0, 0, (f"the check itself crashed reading the file: {how}",), ())
+    return Report(0, 0, 0, 0, 0, (f"the check itself crashed reading the file: {how}",), ())
 
 
 def check_directory(directory: Path) -> Report:
@@ -182,9 +209,11 @@ def check_directory(directory: Path) -> Report:
         check_records(directory, path.parent)
         check_metas(path, both=True)
         check_pages(path)
-        environment = Environment(path.parent, tables=layout.TABLES, read_only=True)
+        environment = Environment(
+            path.parent, tables=layout.TABLES, added=layout.ADDED_TABLES, read_only=True
+        )
     except CorruptionError as error:  # what follows from damaged pages would only blur this
-        return Report(0, 0, 0, 0, (str(error),), ())
+        return Report(0, 0, 0, 0, 0, (str(error),), ())
     try:
         store, catalog = Store(environment), LmdbCatalog(environment)
         read_format(directory, store)
@@ -194,7 +223,7 @@ def check_directory(directory: Path) -> Report:
         ]
         return check_engine(store, catalog, folders)
     except CorruptionError as error:
-        return Report(0, 0, 0, 0, (str(error),), ())
+        return Report(0, 0, 0, 0, 0, (str(error),), ())
     finally:
         environment.close()
 

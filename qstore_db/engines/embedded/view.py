@@ -15,6 +15,7 @@ from qstore_db.engines.embedded.hits import SnapshotHits
 from qstore_db.engines.embedded.kernels import Positions, distances, unpack
 from qstore_db.engines.embedded.part import Admitted, Part
 from qstore_db.engines.embedded.searching import search_part
+from qstore_db.engines.embedded.segment import PackedIds
 from qstore_db.engines.links import Links
 from qstore_db.records import Metadata, Metric, Record, Vectors, unit_rows
 
@@ -249,6 +250,8 @@ class Snapshot:
 
     def rows_at(self, places: Positions) -> NDArray[np.int64]:
         """Row numbers (= versions) at places in this snapshot."""
+        if len(self.parts) == 1:
+            return self.parts[0].rows[places]
         out = np.empty(len(places), np.int64)
         for part, positions, where in self.by_part(places):
             out[where] = part.rows[positions]
@@ -279,7 +282,15 @@ class Snapshot:
     def records(self, places: Positions, *, vectors: bool = True) -> list[Record]:
         return self._store.records(self.cid, self.rows_at(places), vectors=vectors)
 
+    def bodies(self, rows: NDArray[np.int64]) -> list[bytes]:
+        return self._store.bodies(self.cid, rows)
+
     def ids(self, places: Positions) -> list[str]:
+        if len(self.parts) == 1:
+            known = self.parts[0].source.ids
+            if isinstance(known, PackedIds):
+                return known.names(places)
+            return [known[position] for position in places.tolist()]
         out = [""] * len(places)
         for part, positions, where in self.by_part(places):
             ids = part.source.ids

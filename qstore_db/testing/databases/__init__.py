@@ -23,6 +23,7 @@ from qstore_db.testing.databases.querying import QueryingContract
 from qstore_db.testing.databases.reading import ReadingContract
 from qstore_db.testing.databases.tunnelling import TunnellingContract
 from qstore_db.testing.databases.upkeep import UpkeepContract
+from qstore_db.testing.databases.watching import WatchingContract
 from qstore_db.testing.databases.writing import WritingContract
 
 __all__ = ["Clock", "DatabaseContract", "Opening", "async_databases", "sync_databases"]
@@ -40,5 +41,6 @@ class DatabaseContract(
     CollectionsContract,
     GroupsContract,
     UpkeepContract,
+    WatchingContract,
 ):
     """Inherit, name the class `Test...`, and give the fixture `opening`."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from qstore_db.database import QuantumDatabase
-from qstore_db.database.writes import ATOMIC_RECORDS
+from qstore_db.database.pieces import ATOMIC_RECORDS
 from qstore_db.errors import (
     ArgumentError,
     ContextError,

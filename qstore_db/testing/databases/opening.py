@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -15,6 +15,7 @@ import pytest
 from qstore_db.config import DatabaseConfig
 from qstore_db.database import AsyncQuantumDatabase, QuantumDatabase
 from qstore_db.database.core import Core
+from qstore_db.database.local import AsyncLocalEdge, LocalEdge
 
 
 class Clock:
@@ -57,7 +58,11 @@ def sync_databases() -> Iterator[Opening]:
         path: Path | None = None, *, clock: Callable[[], float] | None = None, **config: Any
     ) -> QuantumDatabase:
         settings = DatabaseConfig(path=path, **config)
-        face = QuantumDatabase(settings) if clock is None else QuantumDatabase._over(Core(settings, clock))
+        face = (
+            QuantumDatabase(settings)
+            if clock is None
+            else QuantumDatabase._over(LocalEdge(Core(settings, clock)))
+        )
         opened.append(face)
         return face
 
@@ -83,7 +88,7 @@ def async_databases() -> Iterator[Opening]:
         face = (
             AsyncQuantumDatabase(settings)
             if clock is None
-            else AsyncQuantumDatabase._over(Core(settings, clock))
+            else AsyncQuantumDatabase._over(AsyncLocalEdge(Core(settings, clock)))
         )
         opened.append(Awaited(face, loop))
         return cast("QuantumDatabase", opened[-1])
@@ -107,6 +112,8 @@ class Awaited:
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(self._database, name)
+        if inspect.isasyncgenfunction(call):
+            return lambda *args, **kwargs: self._steps(call(*args, **kwargs))
         if not inspect.iscoroutinefunction(call):
             return call
 
@@ -114,6 +121,19 @@ class Awaited:
             return asyncio.run_coroutine_threadsafe(call(*args, **kwargs), self._loop).result()
 
         return wait
+
+    def _steps(self, steps: AsyncGenerator[Any]) -> Iterator[Any]:
+        def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+        async def step() -> Any:
+            return await anext(steps)
+
+        try:
+            while True:
+                yield run(step())
+        finally:
+            run(steps.aclose())
 
     def __enter__(self) -> Awaited:
         self.__getattr__("__aenter__")()

@@ -17,15 +17,17 @@ import pytest
 from qstore_db.engines.base import CollectionSpec, Engine
 from qstore_db.records import Metric
 from qstore_db.testing.engines.collections import Collections
+from qstore_db.testing.engines.receipts import Receipts
 from qstore_db.testing.engines.reopening import Reopening
 from qstore_db.testing.engines.searching import Searching
 from qstore_db.testing.engines.support import NOW, Reopen
+from qstore_db.testing.engines.watching import Watching
 from qstore_db.testing.engines.writing import Writing
 
 __all__ = ["NOW", "EngineConformance", "Reopen"]
 
 
-class EngineConformance(Collections, Writing, Searching, Reopening):
+class EngineConformance(Collections, Writing, Receipts, Searching, Watching, Reopening):
     """Inherit it, give `engine` and `reopen`, and every promise of the protocol becomes a test."""
 
     @pytest.fixture(autouse=True)

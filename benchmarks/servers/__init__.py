@@ -1,0 +1,1 @@
+"""Servers behind one face: each a process of its own, with a blocking client that is one connection."""

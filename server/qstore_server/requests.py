@@ -1,0 +1,93 @@
+"""One request on its way through the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from qstore_db.database.operations import Operation, WatchOperation, WriteOperation
+from qstore_db.errors import ArgumentError, CancelledError, WaitTimeoutError
+from qstore_db.wire.frames import Bytes
+from qstore_db.wire.limits import Limits
+from qstore_db.wire.messages import Kind, Message, encode, fits
+from qstore_db.wire.parts import parts_of
+
+if TYPE_CHECKING:
+    from qstore_server.connection import Connection
+
+KEY_BYTES = 16
+HEAD_CHARGE = 80
+"""Bytes of memory that one byte of a head may become."""
+
+AnyOperation: TypeAlias = "Operation[Any, Any] | WriteOperation[Any] | WatchOperation"
+
+
+class Request:
+    """What a client asked for: read from its message, answered exactly once."""
+
+    __slots__ = (
+        "arrived",
+        "cancelled",
+        "charge",
+        "connection",
+        "deadline",
+        "fields",
+        "id",
+        "key",
+        "more",
+        "operation",
+    )
+
+    def __init__(
+        self, connection: Connection, id: int, operation: AnyOperation, body: object, charge: int, now: float
+    ) -> None:
+        """Raises ArgumentError for a body that is none. `now`: seconds, by the clock of the event loop."""
+        if not isinstance(body, dict):
+            raise ArgumentError("the body of a request must be a map", subject="body")
+        self.connection = connection
+        self.id = id
+        self.operation = operation
+        self.fields = body
+        self.charge = charge
+        self.arrived = now
+        self.cancelled = False
+        self.more = body.pop("$more", False) is True
+        timeout = body.pop("$timeout", None)
+        if timeout is not None and (type(timeout) not in (int, float) or not timeout >= 0):
+            raise ArgumentError(f"$timeout={timeout!r} must be a number of seconds", subject="$timeout")
+        self.deadline: float | None = None if timeout is None else now + timeout
+        key = body.pop("$key", None)
+        if key is not None and (not isinstance(key, bytes) or len(key) != KEY_BYTES):
+            raise ArgumentError(f"$key must be {KEY_BYTES} bytes", subject="$key")
+        self.key: bytes | None = key
+
+    @property
+    def name(self) -> str:
+        """For logs: it is the same nowhere else while the server runs."""
+        return f"{self.connection.number}-{self.id}"
+
+    def check_wanted(self, now: float) -> None:
+        """Raises CancelledError or WaitTimeoutError where nobody waits for the answer any more."""
+        if self.cancelled:
+            raise CancelledError("the request was taken back", subject=self.operation.name)
+        if self.deadline is not None and now > self.deadline:
+            raise WaitTimeoutError(
+                f"the server did not come to it within {self.deadline - self.arrived:.3g} s",
+                subject=self.operation.name,
+            )
+
+    def collections(self) -> Iterator[str]:
+        """Those that the request is about, as it names them."""
+        for name in self.operation.scope:
+            value = self.fields.get(name, "default" if name == "collection" else None)
+            if isinstance(value, str):  # anything else is refused later, by what it is
+                yield value
+
+
+Answer: TypeAlias = "list[Bytes] | Iterator[dict[str, Any]]"
+"""A whole frame, or the parts of a stream."""
+
+
+def answer_of(id: int, body: Mapping[str, Any], limits: Limits) -> Answer:
+    frame = encode(Message(Kind.RESPONSE, id, "", body))
+    return frame if fits(frame, limits) else parts_of(body, limits)
