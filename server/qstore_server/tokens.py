@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from qstore_db.database import operations
-from qstore_db.database.operations import Fields, Operation, WriteOperation
+from qstore_db.database.operations import Fields, Operation, WatchOperation, WriteOperation
 from qstore_db.database.operations.base import REQUIRED, plain
 from qstore_server.access import Role, Token, Tokens
 
@@ -59,7 +59,7 @@ REVOKE: Operation[[str], Token] = Operation(
     repeatable=False,
 )
 
-SERVED: Mapping[str, Operation[Any, Any] | WriteOperation[Any]] = {
+SERVED: Mapping[str, Operation[Any, Any] | WriteOperation[Any] | WatchOperation] = {
     **operations.OPERATIONS,
     **{operation.name: operation for operation in (CREATE, LIST, REVOKE)},
 }
