@@ -166,7 +166,7 @@ class Connection:
             raise error_of(message.body)
         elif message.id == exchange.id:
             yield from exchange.take(message, nbytes)
-        else:
+        elif message.kind is not Kind.WINDOW:  # which may still come for an upload that was refused
             raise ProtocolError(f"a message for {message.id}, which was not asked for")
 
     def _send(self, frame: list[Bytes]) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 STALLED_SECONDS = 60.0
 """An upload that does not go on for so long is given up."""
 _HIGH_WATER = 1 << 20
+_MAX_REFUSED = 1_024
 _log = logging.getLogger("qstore.server")
 
 
@@ -286,10 +287,16 @@ class Connection(asyncio.Protocol):
             self._charge(expected)
         self._server.service.perform(request)
 
+    def _discard(self, id: int) -> None:
+        """Take no notice of what still comes of an upload, up to its END."""
+        self._refused_uploads.add(id)
+        if len(self._refused_uploads) > _MAX_REFUSED:
+            raise ProtocolError(f"{_MAX_REFUSED} refused uploads were never ended")
+
     def _refuse(self, message: Message, error: QStoreError) -> None:
         self._server.statistics.answered(message.op, 0.0, error.code)
         if isinstance(message.body, dict) and "$more" in message.body:
-            self._refused_uploads.add(message.id)
+            self._discard(message.id)
         self._send(encode(Message(Kind.ERROR, message.id, "", fault_body(error))))
 
     def _check_allowed(self, request: Request) -> None:
@@ -329,7 +336,7 @@ class Connection(asyncio.Protocol):
         nbytes = len(frame)
         if not incoming.take(message.body, nbytes):
             del self._uploads[message.id]
-            self._refused_uploads.add(message.id)
+            self._discard(message.id)
             limit = self._server.config.request_bytes
             error = ArgumentError(
                 f"a request of more than {limit:,} bytes is not accepted; send fewer records at once",
@@ -353,7 +360,7 @@ class Connection(asyncio.Protocol):
             self._server.statistics.counts.cancellations += 1
             if id in self._uploads:
                 del self._uploads[id]
-                self._refused_uploads.add(id)
+                self._discard(id)
                 self.answer(request, _taken_back(request))
             elif id in self._streams or id in self._watches:
                 self._streams.pop(id, None)
