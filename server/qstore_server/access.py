@@ -120,6 +120,8 @@ class Tokens:
 
         Raises ArgumentError where there is none, or several of that name.
         """
+        if not isinstance(id_or_name, str):
+            raise ArgumentError(f"token={id_or_name!r} must be an id or a name", subject="token")
         whole = _TEXT.fullmatch(id_or_name)
         wanted = whole[1] if whole else id_or_name
         found = [token for token in self.all() if wanted in (token.id, token.name)]
@@ -183,7 +185,7 @@ def _role(role: Role | str) -> Role:
 def _limits(collections: Iterable[str] | None) -> tuple[str, ...] | None:
     if collections is None:
         return None
-    if isinstance(collections, str):
+    if isinstance(collections, str) or not isinstance(collections, Iterable):
         raise ArgumentError(
             f"collections={collections!r} must be several names, in a list", subject="collections"
         )

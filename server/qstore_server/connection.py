@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, cast
 
 from qstore_db.database import operations
-from qstore_db.database.operations import OPERATIONS, Fields, Operation
+from qstore_db.database.operations import Fields, Operation
 from qstore_db.errors import (
     ArgumentError,
     AuthenticationError,
@@ -26,6 +26,7 @@ from qstore_db.wire.parts import joined
 from qstore_db.wire.streams import Incoming, Outgoing, check_grant
 from qstore_server.access import Role, Token
 from qstore_server.requests import HEAD_CHARGE, Answer, Request
+from qstore_server.tokens import SERVED
 
 if TYPE_CHECKING:
     from qstore_server.server import Server
@@ -250,7 +251,7 @@ class Connection(asyncio.Protocol):
             return  # as GOAWAY said
         self._last_id = message.id
         charge = HEAD_CHARGE * len(frame.head) + len(frame.attachments)
-        operation = OPERATIONS.get(message.op)
+        operation = SERVED.get(message.op)
         if operation is None:
             self._refuse(message, ArgumentError(f"there is no operation {message.op!r:.80}", subject="op"))
             return

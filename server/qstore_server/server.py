@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from qstore_db.database.core import Core
-from qstore_db.database.operations import OPERATIONS, WATCH
+from qstore_db.database.operations import WATCH
 from qstore_db.errors import AuthenticationError, ConfigurationError, QStoreError
 from qstore_db.wire.greeting import Welcome
 from qstore_db.wire.limits import Limits
@@ -23,11 +23,12 @@ from qstore_server.audit import AuditLog
 from qstore_server.certificates import server_context
 from qstore_server.config import ServerConfig
 from qstore_server.connection import Connection
-from qstore_server.doorway import listen_in
+from qstore_server.doorway import leave, listen_in
 from qstore_server.http import Health, HttpServer
 from qstore_server.requests import Request
 from qstore_server.service import Service
 from qstore_server.statistics import Statistics
+from qstore_server.tokens import SERVED
 
 _SWEEP_SECONDS = 0.5
 _BACKLOG = 1024
@@ -42,7 +43,7 @@ class Server:
     ) -> None:
         """agent: name and version, as clients are told. clock: seconds since the epoch."""
         self.config = config
-        self.statistics = Statistics(OPERATIONS)
+        self.statistics = Statistics(SERVED)
         self.host, self.port, self.http_port = config.host, config.port, config.http_port
         self._agent = agent
         self._clock = clock
@@ -61,7 +62,7 @@ class Server:
         self.core = await asyncio.to_thread(Core, self.config.to_open, self._clock)
         async with contextlib.AsyncExitStack() as undo:
             undo.push_async_callback(asyncio.to_thread, self.core.close)
-            self.service = Service(self.core, self.loop, self.statistics, self.auditing)
+            self.service = Service(self.core, self.loop, self.statistics, self.auditing, self.revoked)
             undo.callback(self.service.close)
             self.tokens = Tokens(self.core.engine.catalog, self._clock)
             self._audit = AuditLog(self.core.directory, self._clock)
@@ -249,6 +250,7 @@ class Server:
     async def _close_listeners(self) -> None:
         for listener in self._listeners:
             listener.close()
+        leave(Path(self.core.directory))
 
     async def _sweep(self) -> None:
         while True:

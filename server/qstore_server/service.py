@@ -23,10 +23,12 @@ from qstore_db.engines.base import not_indexed
 from qstore_db.errors import QStoreError, QueueFullError, WaitTimeoutError
 from qstore_db.records import QueryResult
 from qstore_db.wire.limits import Limits
+from qstore_server.access import Token
 from qstore_server.batching import Batcher
 from qstore_server.lanes import Lane
 from qstore_server.requests import Request, answer_of
 from qstore_server.statistics import Statistics
+from qstore_server.tokens import REVOKE
 from qstore_server.watching import Watch
 
 if TYPE_CHECKING:
@@ -69,13 +71,19 @@ class Service:
     """Performs requests, each answered once through its connection. To be used on one event loop."""
 
     def __init__(
-        self, core: Core, loop: asyncio.AbstractEventLoop, statistics: Statistics, auditing: Auditing
+        self,
+        core: Core,
+        loop: asyncio.AbstractEventLoop,
+        statistics: Statistics,
+        auditing: Auditing,
+        revoked: Callable[[Token], None],
     ) -> None:
-        """auditing: what stands around an administrative act."""
+        """auditing: what stands around an administrative act. revoked: is told what token is no longer valid."""
         self.core = core
         self._loop = loop
         self._statistics = statistics
         self._auditing = auditing
+        self._revoked = revoked
         self._bell = Bell(loop)
         self._limits = Limits()
         self._search = Lane("search", 1, loop)
@@ -112,6 +120,8 @@ class Service:
                 watch.begin()
             elif operation is operations.WAIT_INDEXED:
                 self._wait_indexed(request)
+            elif operation is REVOKE:
+                self._revoke(request)
             elif _is_quick(request):
                 self._answer(request, _performed(self.core, request))
             else:
@@ -231,6 +241,21 @@ class Service:
 
     def _answer(self, request: Request, body: Fields) -> None:
         request.connection.answer(request, answer_of(request.id, body, self._limits))
+
+    def _revoke(self, request: Request) -> None:
+        def revoked() -> Token:
+            request.check_wanted(self._loop.time())
+            with self._auditing(request):
+                return REVOKE.perform(self.core, *REVOKE.unpack(request.fields))
+
+        def delivered(token: Any, error: Exception | None) -> None:
+            if error is None:
+                self._answer(request, REVOKE.answer(token))
+                self._revoked(token)  # after the answer: it may be the token of the one who asked
+            else:
+                self.fail(request, error)
+
+        self._work.submit(request.connection, revoked, delivered)
 
     def _wait_indexed(self, request: Request) -> None:
         """Wait in short turns: a thread that waits for long would be lost to others."""
