@@ -153,8 +153,8 @@ def _lag(
 
 def _mixed(report: Report, data: VectorSet, options: Options) -> None:
     """Searches beside writes, each turn between two without: all three on nearly as many unindexed rows."""
-    seconds, rounds, readers = (0.2, 1, 2) if options.quick else (5.0, 5, READERS)
-    unindexed = options.pick(5_000, 50)
+    seconds, rounds, readers = (0.2, 1, 2) if options.quick else (3.0, 5, READERS)
+    unindexed = 300  # with all that is written below, too few for the index to take them in
     scratch = options.scratch / "mixed"
     scratch.mkdir()
     quiet: list[Answers] = []
