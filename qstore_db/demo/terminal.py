@@ -15,6 +15,7 @@ from rich.table import Table
 from qstore_db.demo.beyond import FAR, Case, Comparison, R
 from qstore_db.demo.crash import Kill
 from qstore_db.demo.findings import Findings
+from qstore_db.demo.serving import ServerProcess
 from qstore_db.demo.showcase import Answer
 from qstore_db.records import Match
 
@@ -30,6 +31,10 @@ class Terminal:
     def begin(self, source: str, directory: Path) -> None:
         self._say(f"Data: {source}")
         self._say(f"Database: {directory}")
+
+    def serving(self, server: ServerProcess, seconds: float) -> None:
+        self._say(f"Server: {server.url}, process {server.pid}, with TLS and a token, up in {seconds:.1f} s")
+        self._say("Everything from here on is asked by a client of it, and timed there.")
 
     def imported(self, count: int, seconds: float) -> None:
         self._say(
@@ -63,11 +68,11 @@ class Terminal:
 
     def kill(self, round_: int, kill: Kill) -> None:
         if round_ == 0:
-            self._head("A writing process, killed with SIGKILL")
+            self._head("The server, killed with SIGKILL while four threads write, and started again")
         check = "intact" if not kill.problems else "; ".join(kill.problems)
         self._say(
-            f"  kill {round_ + 1}: {kill.acknowledged:,} writes acknowledged, {kill.kept:,} found, "
-            f"{kill.lost} lost; {check}; open in {kill.reopened_seconds:.2f} s"
+            f"  kill {round_ + 1}: {kill.before:,} writes acknowledged before and {kill.acknowledged - kill.before:,} after, "
+            f"{kill.kept:,} found, {kill.lost} lost; {check}; the client was answered again after {kill.seconds:.2f} s"
         )
 
     def after_kills(self, findings: Findings) -> None:
