@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
 from qstore_client.exchange import Call, Exchange, watch_call, write_call
-from qstore_client.handshake import hello, welcome
+from qstore_client.handshake import hello, not_connected, welcome
 from qstore_client.retrying import Patience
 from qstore_client.target import Target, prepare
 from qstore_db.database.operations import Operation, WriteOperation
@@ -339,10 +338,7 @@ class AsyncRemoteEdge:
                     with contextlib.suppress(OSError):
                         prepare(plain)
             await connection.greeted
-        except ssl.SSLError as error:
-            raise UnreachableError(f"{target.url}: TLS failed: {error}", subject=target.url) from error
         except (OSError, _LostError) as error:
-            why = getattr(error, "strerror", None) or error
-            raise UnreachableError(f"{target.url} cannot be reached: {why}", subject=target.url) from error
+            raise not_connected(target, error) from error
         self._connection = connection
         return connection

@@ -155,7 +155,8 @@ class Server:
         if trusted or not self.config.needs_token:
             return LOCAL
         raise AuthenticationError(
-            "this server wants a token; give token=, `qstore token create` makes one", subject="token"
+            "this server wants a token: give token=, or QSTORE_TOKEN to `qstore`; `qstore token create` makes one",
+            subject="token",
         )
 
     def welcome(self, token: Token) -> Welcome:
@@ -185,7 +186,7 @@ class Server:
         self._in_flight -= 1
         if request.operation is WATCH:
             return  # which lasts as long as somebody watches
-        seconds = self.loop.time() - request.arrived
+        seconds = time.perf_counter() - request.begun
         name, code = request.operation.name, None if error is None else error.code
         self.statistics.answered(name, seconds, code)
         if code == "timeout":
