@@ -19,6 +19,7 @@ from benchmarks.data import Floats, fashion_mnist
 from benchmarks.harness import Bar, Gate, Options, Panel, Report, Spread, number
 from benchmarks.load import WARM_UP, Answers, Load, LoadFailed, Search
 from benchmarks.servers.qstore import Qstore, QstoreClient
+from qstore_db.engines.embedded.statistics import disk_bytes
 
 QUESTION = (
     "Under minutes of mixed load, do the server's memory and directory keep their size? Does nothing fail?"
@@ -115,17 +116,6 @@ def memory(pid: int) -> tuple[int, int]:
         if name in ("VmRSS", "RssAnon"):
             found[name] = int(value.split()[0]) * 1024
     return found["VmRSS"], found["RssAnon"]
-
-
-def disk_bytes(directory: Path) -> int:
-    """Bytes that the file system has given to all files in a folder: the files themselves may have holes."""
-    total = 0
-    for path in directory.rglob("*"):
-        try:
-            total += path.stat().st_blocks * 512
-        except FileNotFoundError:  # gone since it was listed
-            continue
-    return total
 
 
 def slope(at: Sequence[float], values: Sequence[float]) -> tuple[float, float, float]:

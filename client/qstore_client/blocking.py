@@ -60,11 +60,15 @@ class Connection:
         self.usable = True
         try:
             self._socket = target.connect(timeout)
-            if target.tls is not None:
-                self._socket = target.tls.wrap_socket(self._socket, server_hostname=target.host)
-            self._set_timeout(timeout)
-            self._send(hello(target))
-            self.welcome = welcome(next(self._receive())[0])
+            try:
+                if target.tls is not None:
+                    self._socket = target.tls.wrap_socket(self._socket, server_hostname=target.host)
+                self._set_timeout(timeout)
+                self._send(hello(target))
+                self.welcome = welcome(next(self._receive())[0])
+            except BaseException:
+                self._socket.close()
+                raise
         except ssl.SSLError as error:
             raise UnreachableError(f"{target.url}: TLS failed: {error}", subject=target.url) from error
         except (OSError, _LostError) as error:
@@ -162,7 +166,7 @@ class Connection:
             raise error_of(message.body)
         elif message.id == exchange.id:
             yield from exchange.take(message, nbytes)
-        else:
+        elif message.kind is not Kind.WINDOW:  # which may still come for an upload that was refused
             raise ProtocolError(f"a message for {message.id}, which was not asked for")
 
     def _send(self, frame: list[Bytes]) -> None:

@@ -126,6 +126,9 @@ class Exchange(Generic[T]):
             self.done, self._answer = True, joined(self._parts)
         elif message.kind is Kind.ERROR:
             self.done, self._error = True, error_of(message.body)
+            if self._upload is not None and not self._upload.complete:
+                yield encode(Message(Kind.END, self.id))  # nothing more of it will come
+            self._upload = None
         elif message.kind is Kind.WINDOW:
             if self._upload is not None and not self._upload.complete:
                 self._upload.grant(message.body)

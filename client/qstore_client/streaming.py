@@ -179,7 +179,7 @@ class Connection(asyncio.Protocol):
         elif message.id in self._abandoned:
             if message.kind in (Kind.RESPONSE, Kind.END, Kind.ERROR):
                 self._abandoned.discard(message.id)
-        else:
+        elif message.kind is not Kind.WINDOW:  # which may still come for an upload that was refused
             raise ProtocolError(f"a message for {message.id}, which was not asked for")
 
     def _send(self, frame: list[Bytes]) -> None:

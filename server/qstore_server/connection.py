@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
 from qstore_db.database import operations
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 STALLED_SECONDS = 60.0
 """An upload that does not go on for so long is given up."""
 _HIGH_WATER = 1 << 20
+_MAX_REFUSED = 1_024
 _log = logging.getLogger("qstore.server")
 
 
@@ -59,6 +61,7 @@ class Connection(asyncio.Protocol):
         self._refused_uploads: set[int] = set()
         self._streams: dict[int, tuple[Request, Outgoing]] = {}
         self._watches: dict[int, tuple[Request, Watch]] = {}
+        self._deferred: deque[Request] = deque()
         self._going_away = False
         self._paused = False
         self._choked_since: float | None = None
@@ -84,6 +87,9 @@ class Connection(asyncio.Protocol):
             watch.close()
         for request, _ in [*self._uploads.values(), *self._streams.values(), *self._watches.values()]:
             self._finish(request, _taken_back(request))
+        for request in self._deferred:
+            self._finish(request, _taken_back(request))
+        self._deferred.clear()
         self._uploads.clear()
         self._streams.clear()
         self._watches.clear()
@@ -268,12 +274,29 @@ class Connection(asyncio.Protocol):
             incoming = Incoming(self._server.config.window, self._server.config.request_bytes)
             self._uploads[message.id] = request, incoming
         else:
-            self._server.service.perform(request)
+            self._perform(request)
+
+    def _perform(self, request: Request) -> None:
+        """Begin at once, or once there is room for the answer: for one there always is."""
+        if self._is_full and len(self._requests) > 1:
+            self._deferred.append(request)
+            return
+        expected = self._server.service.answer_bytes(request)
+        if expected:
+            request.charge += expected
+            self._charge(expected)
+        self._server.service.perform(request)
+
+    def _discard(self, id: int) -> None:
+        """Take no notice of what still comes of an upload, up to its END."""
+        self._refused_uploads.add(id)
+        if len(self._refused_uploads) > _MAX_REFUSED:
+            raise ProtocolError(f"{_MAX_REFUSED} refused uploads were never ended")
 
     def _refuse(self, message: Message, error: QStoreError) -> None:
         self._server.statistics.answered(message.op, 0.0, error.code)
         if isinstance(message.body, dict) and "$more" in message.body:
-            self._refused_uploads.add(message.id)
+            self._discard(message.id)
         self._send(encode(Message(Kind.ERROR, message.id, "", fault_body(error))))
 
     def _check_allowed(self, request: Request) -> None:
@@ -308,12 +331,12 @@ class Connection(asyncio.Protocol):
         if message.kind is Kind.END:
             del self._uploads[message.id]
             request.fields = joined([request.fields, *incoming.parts])
-            self._server.service.perform(request)
+            self._perform(request)
             return
         nbytes = len(frame)
         if not incoming.take(message.body, nbytes):
             del self._uploads[message.id]
-            self._refused_uploads.add(message.id)
+            self._discard(message.id)
             limit = self._server.config.request_bytes
             error = ArgumentError(
                 f"a request of more than {limit:,} bytes is not accepted; send fewer records at once",
@@ -337,7 +360,7 @@ class Connection(asyncio.Protocol):
             self._server.statistics.counts.cancellations += 1
             if id in self._uploads:
                 del self._uploads[id]
-                self._refused_uploads.add(id)
+                self._discard(id)
                 self.answer(request, _taken_back(request))
             elif id in self._streams or id in self._watches:
                 self._streams.pop(id, None)
@@ -364,6 +387,8 @@ class Connection(asyncio.Protocol):
         self._server.answered(request, error)
         if self._requests.pop(request.id, None) is not None:
             self._charge(-request.charge)
+        if self._deferred and len(self._requests) == len(self._deferred):
+            self._perform(self._deferred.popleft())
         self._close_if_done()
 
     def _charge(self, nbytes: int) -> None:
@@ -375,20 +400,25 @@ class Connection(asyncio.Protocol):
         """Read on only while what came is being answered, and answers are read."""
         if self._transport is None or self._transport.is_closing():
             return
-        config = self._server.config
+        if self._deferred and not self._is_full:
+            self._perform(self._deferred.popleft())
         # An upload must be able to go on, or what it holds would never be answered.
-        full = (
-            len(self._requests) >= config.max_requests
-            or self._charged > config.connection_bytes
-            or self._server.is_full
-        ) and not self._uploads
-        wanted = full or self._choked_since is not None
+        full = len(self._requests) >= self._server.config.max_requests or self._is_full
+        wanted = (full and not self._uploads) or self._choked_since is not None
         if wanted and not self._paused:
             self._paused = True
             self._transport.pause_reading()
         elif self._paused and not wanted:
             self._paused = False
             self._transport.resume_reading()
+
+    @property
+    def _is_full(self) -> bool:
+        return (
+            self._charged > self._server.config.connection_bytes
+            or self._server.is_full
+            or self._choked_since is not None
+        )
 
     def _send(self, frame: list[Bytes]) -> None:
         if self._transport is not None:

@@ -12,7 +12,7 @@ from benchmarks.data import VectorSet
 from benchmarks.load import PROCESSES, Load, LoadFailed, Search
 from benchmarks.servers.base import HOST, free_port, started
 from benchmarks.servers.floor import Floor, FloorClient
-from benchmarks.soak import disk_bytes, slope
+from benchmarks.soak import slope
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +73,3 @@ def test_the_slope_of_a_line_is_its_rise_and_noise_widens_the_interval() -> None
     rise, low, high = slope(list(at), list(3.0 * at + np.random.default_rng(1).normal(0, 5, 50)))
     assert low < 3.0 < high
     assert high - low == pytest.approx(2 * 1.96 * 5 / np.sqrt(((at - at.mean()) ** 2).sum()), rel=0.4)
-
-
-def test_bytes_on_disk_are_those_that_the_file_system_gave(tmp_path: Path) -> None:
-    with (tmp_path / "sparse").open("wb") as file:
-        file.truncate(1 << 30)
-    (tmp_path / "inner").mkdir()
-    (tmp_path / "inner" / "full").write_bytes(bytes(range(256)) * 4096)
-    assert 1 << 20 <= disk_bytes(tmp_path) < 1 << 24
