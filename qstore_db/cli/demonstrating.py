@@ -39,8 +39,8 @@ def demo(
     """Start a server; through a client import images, query in contexts, tunnel; kill the server amid writes, start
     it again, and write a report.
 
-    Takes less than two minutes with the bundled sample. An earlier demo in the same directory is replaced. Needs the
-    extra `server`.
+    Takes less than two minutes with the bundled sample. An earlier demo in the same directory is replaced.
+    Needs the extra `server`.
     """
     from qstore_db.demo.run import demonstration
 

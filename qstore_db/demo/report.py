@@ -67,7 +67,8 @@ def _header(found: Findings) -> str:
         "<header><h1>A vector database, shown on pictures of clothes</h1>"
         f'<p class="lead">{found.imported:,} small pictures are stored as vectors of 784 grey values. This page '
         "asks for pictures like a given one in several ways, looks beyond the obvious neighbours, and then kills "
-        f'the server amid writes to see what survives.</p><p class="soft">Data: {escape(found.images.source)}. All of it went through a client of a server, over TLS.</p>'
+        f'the server amid writes to see what survives.</p><p class="soft">Data: {escape(found.images.source)}. '
+        "Everything went through a client of a server, over TLS.</p>"
         f'</header><div class="tiles">{drawn}</div>'
     )
 
@@ -220,10 +221,10 @@ def _crash(found: Findings) -> str:
     )
     return (
         '<section id="crash"><h2>Killed in the middle of writing</h2>'
-        "<p>Four threads wrote to the database through a client, and noted each record's number once the server had "
-        "acknowledged it. The server was then killed with SIGKILL, which no program can catch, and another started in "
-        "its place. The client sent again what the kill had cut off, under keys by which nothing is stored twice: no "
-        "call failed. Every acknowledged record was looked up and compared.</p>"
+        "<p>Four threads wrote to the database through a client, and noted each record's number once the server "
+        "had acknowledged it. The server was then killed with SIGKILL, which no program can catch, and another "
+        "started in its place. The client sent again what the kill had cut off, under keys by which nothing is "
+        "stored twice: no call failed. Every acknowledged record was looked up and compared.</p>"
         f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody>'
         f'</table></div><p class="soft after">The images imported before: {found.images_after:,} of '
         f"{found.imported:,} are there. A kill tests the process, not the disk: against a power failure each "

@@ -42,8 +42,9 @@ def demonstration(
     images = sample() if data is None else load(data)
     directory = _fresh(out / "database")
     tell.begin(images.source, directory)
+    starting = time.perf_counter()
     with interruptible(), ServerProcess(directory, out / "server.log") as server:
-        tell.serving(server, time.perf_counter() - started)
+        tell.serving(server, time.perf_counter() - starting)
         with QuantumDatabase.connect(
             server.url, token=server.token, tls=server.certificate, timeout=_TIMEOUT, retries=_RETRIES
         ) as database:
@@ -55,9 +56,7 @@ def demonstration(
         yield findings.as_data(report, total), server
 
 
-def _find(
-    images: FashionMnist, server: ServerProcess, database: QuantumDatabase, tell: Terminal
-) -> Findings:
+def _find(images: FashionMnist, server: ServerProcess, database: QuantumDatabase, tell: Terminal) -> Findings:
     """Everything that is measured and seen, through a client of the server."""
     seconds = _import(database, images, tell)
     asked = showcase.query_image(images)

@@ -23,9 +23,9 @@ _PATIENCE: Final = 60.0
 class ServerProcess:
     """`qstore serve` over a directory, on a free port, with TLS and tokens.
 
-    A process that takes the place of a killed one has its port, certificate and tokens, so that clients go on. It is
-    ended on every way out of the `with` block, by its id, and no other is. A Ctrl-C in the terminal does not reach
-    it: who started it stops it in order.
+    A process that takes the place of a killed one has its port, certificate and tokens, so that clients go on. It
+    is ended on every way out of the `with` block, by its id, and no other is. A Ctrl-C in the terminal does not
+    reach it: who started it stops it in order.
     """
 
     def __init__(self, directory: Path, log: Path) -> None:

@@ -34,7 +34,7 @@ class Terminal:
 
     def serving(self, server: ServerProcess, seconds: float) -> None:
         self._say(f"Server: {server.url}, process {server.pid}, with TLS and a token, up in {seconds:.1f} s")
-        self._say("Everything from here on is asked by a client of it, and timed there.")
+        self._say("A client of it asks everything from here on, and its times are what is printed.")
 
     def imported(self, count: int, seconds: float) -> None:
         self._say(
@@ -68,11 +68,12 @@ class Terminal:
 
     def kill(self, round_: int, kill: Kill) -> None:
         if round_ == 0:
-            self._head("The server, killed with SIGKILL while four threads write, and started again")
+            self._head("The server, killed with SIGKILL amid writes, and started again")
+            self._say("Acknowledged before the kill + after it; back: the same client has an answer again.")
         check = "intact" if not kill.problems else "; ".join(kill.problems)
         self._say(
-            f"  kill {round_ + 1}: {kill.before:,} writes acknowledged before and {kill.acknowledged - kill.before:,} after, "
-            f"{kill.kept:,} found, {kill.lost} lost; {check}; the client was answered again after {kill.seconds:.2f} s"
+            f"  kill {round_ + 1}: {kill.before:,} + {kill.acknowledged - kill.before:,} acknowledged, "
+            f"{kill.kept:,} found, {kill.lost} lost; {check}; back in {kill.seconds:.2f} s"
         )
 
     def after_kills(self, findings: Findings) -> None:
@@ -80,7 +81,7 @@ class Terminal:
 
     def end(self, report: Path, seconds: float) -> None:
         self._head(f"Done in {seconds:.0f} s")
-        self._console.print(f"Report: {report}", soft_wrap=True)
+        self._say(f"Report: {report}")
 
     @contextmanager
     def progress(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
@@ -97,7 +98,7 @@ class Terminal:
         self._console.print(text, style="bold")
 
     def _say(self, text: str) -> None:
-        self._console.print(text)
+        self._console.print(text, soft_wrap=True)
 
 
 def tally(matches: Sequence[Match]) -> str:
