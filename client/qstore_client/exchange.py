@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -13,6 +12,7 @@ from qstore_db.records import Change
 from qstore_db.wire.faults import error_of
 from qstore_db.wire.frames import Bytes
 from qstore_db.wire.greeting import Welcome
+from qstore_db.wire.keys import draw_key
 from qstore_db.wire.limits import Limits
 from qstore_db.wire.messages import Kind, Message, encode, fits
 from qstore_db.wire.parts import joined, parts_of
@@ -67,7 +67,7 @@ def write_call(operation: WriteOperation[P], *args: P.args, **kwargs: P.kwargs) 
         operation.name,
         operation.pack(*args, **kwargs),
         lambda given: Written(given["sequence"], given["count"]),
-        key=os.urandom(16),
+        key=draw_key(),
         patient=operation.many,
     )
 
