@@ -76,13 +76,13 @@ def kill_the_server(server: ServerProcess, database: QuantumDatabase, round_: in
             database.count(collection=COLLECTION)
             seconds = time.perf_counter() - killed
             _wait_for(before + _AFTERWARDS, acknowledged, writers)
+            enough_written.set()
+            for writer in writers:
+                writer.result()
         except BaseException:
+            enough_written.set()
             database.close()  # otherwise writers would go on trying to reach a server
             raise
-        finally:
-            enough_written.set()
-    for writer in writers:
-        writer.result()
     kept = _kept(database, acknowledged)
     report = database.verify()
     problems = (*report["problems"], *report["index_problems"])

@@ -54,7 +54,7 @@ def test_what_a_writer_s_call_raises_ends_the_round_and_the_client(
     server: ServerProcess, database: QuantumDatabase
 ):
     database.create_collection(crash.COLLECTION, dimension=crash.DIMENSION, metric="l2")
-    database.insert("10", crash.vector_of(10), collection=crash.COLLECTION)
+    database.insert("0", crash.vector_of(0), collection=crash.COLLECTION)
     with pytest.raises(DuplicateIdError):
         crash.kill_the_server(server, database, 0)
     with pytest.raises(ClosedError):
