@@ -46,7 +46,7 @@ class Connection(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._greeted: asyncio.Future[Welcome] = loop.create_future()
-        self._room = asyncio.Semaphore(1)
+        self._room = self._uploads = asyncio.Semaphore(1)
         self.usable = True
 
     async def call(self, call: Call[T]) -> T:
@@ -55,7 +55,7 @@ class Connection(asyncio.Protocol):
         A call that is cancelled is taken back.
         """
         greeting = await self._greeted
-        async with self._room:
+        async with self._uploads if call.many else contextlib.nullcontext(), self._room:
             await self._writable.wait()
             if not self.usable or self._transport is None:
                 raise UnreachableError("the server is going away", subject=call.name)
@@ -152,6 +152,7 @@ class Connection(asyncio.Protocol):
         if not self._greeted.done():
             found = welcome(message)
             self._room = asyncio.Semaphore(found.requests)
+            self._uploads = asyncio.Semaphore(found.uploads)
             self._greeted.set_result(found)
         elif message.kind is Kind.GOAWAY:
             self.usable = False

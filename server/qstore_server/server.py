@@ -29,6 +29,7 @@ from qstore_server.requests import Request
 from qstore_server.service import Service
 from qstore_server.statistics import Statistics
 from qstore_server.tokens import SERVED
+from qstore_server.uploads import MAX_UPLOADS
 
 _SWEEP_SECONDS = 0.5
 _BACKLOG = 1024
@@ -168,6 +169,7 @@ class Server:
             requests=self.config.max_requests,
             window=self.config.window,
             streamed=self.config.request_bytes,
+            uploads=MAX_UPLOADS,
             role=token.role,
         )
 
