@@ -56,7 +56,7 @@ class Connection(asyncio.Protocol):
         self._last_id = 0
         self._charged = 0
         self._requests: dict[int, Request] = {}
-        self._uploads = Uploads(self._send, server.config.window, server.config.request_bytes)
+        self._uploads = Uploads(self.send, server.config.window, server.config.request_bytes)
         self._streams: dict[int, tuple[Request, Outgoing]] = {}
         self._watches: dict[int, tuple[Request, Watch]] = {}
         self._deferred: deque[Request] = deque()
@@ -148,7 +148,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None or self._going_away:
             return
         self._going_away = True
-        self._send(encode(Message(Kind.GOAWAY, self._last_id)))
+        self.send(encode(Message(Kind.GOAWAY, self._last_id)))
         for request, _ in list(self._watches.values()):
             self.answer(request, UnreachableError("the server is going away", subject=request.operation.name))
         self._close_if_done()
@@ -171,9 +171,6 @@ class Connection(asyncio.Protocol):
         """The request goes on until the peer takes it back, or its answer is an error."""
         self._watches[request.id] = request, watch
 
-    def send(self, frame: list[Bytes]) -> None:
-        self._send(frame)
-
     def answer(self, request: Request, answer: Answer | QStoreError) -> None:
         """Send an answer, or the error, and be done with the request; a stream goes on under its window."""
         if request.id in self._watches:
@@ -181,12 +178,12 @@ class Connection(asyncio.Protocol):
         error = answer if isinstance(answer, QStoreError) else None
         if self._transport is not None and not self._transport.is_closing():
             if error is not None:
-                self._send(encode(Message(Kind.ERROR, request.id, "", fault_body(error))))
+                self.send(encode(Message(Kind.ERROR, request.id, "", fault_body(error))))
             elif isinstance(answer, list):
-                self._send(answer)
+                self.send(answer)
             elif request.cancelled:
                 error = _taken_back(request)
-                self._send(encode(Message(Kind.ERROR, request.id, "", fault_body(error))))
+                self.send(encode(Message(Kind.ERROR, request.id, "", fault_body(error))))
             else:
                 assert not isinstance(answer, QStoreError)
                 stream = Outgoing(request.id, answer, self.window)
@@ -225,7 +222,7 @@ class Connection(asyncio.Protocol):
             elif message.id in self._watches:
                 self._watches[message.id][1].grant(check_grant(message.body))
         elif message.kind is Kind.PING:
-            self._send(encode(Message(Kind.PONG, message.id)))
+            self.send(encode(Message(Kind.PONG, message.id)))
         elif message.kind is not Kind.PONG:
             raise ProtocolError(f"a client sends no {message.kind.name} here")
 
@@ -245,7 +242,7 @@ class Connection(asyncio.Protocol):
         self._limits = self._reader.limits = Limits()
         self.window = hello.window
         self._server.admitted(self)
-        self._send(encode(Message(Kind.HELLO, 0, "", self._server.welcome(self.token).body())))
+        self.send(encode(Message(Kind.HELLO, 0, "", self._server.welcome(self.token).body())))
 
     def _request(self, message: Message, frame: Frame) -> None:
         if message.id <= self._last_id:
@@ -287,7 +284,7 @@ class Connection(asyncio.Protocol):
         self._server.statistics.answered(message.op, 0.0, error.code)
         if isinstance(message.body, dict) and "$more" in message.body:
             self._uploads.refuse(message.id)
-        self._send(encode(Message(Kind.ERROR, message.id, "", fault_body(error))))
+        self.send(encode(Message(Kind.ERROR, message.id, "", fault_body(error))))
 
     def _check_allowed(self, request: Request) -> None:
         assert self.token is not None
@@ -341,7 +338,7 @@ class Connection(asyncio.Protocol):
         try:
             if self._choked_since is None:
                 for frame in stream.ready():
-                    self._send(frame)
+                    self.send(frame)
                     if self._choked_since is not None:
                         break
         except QStoreError as error:  # a value that fits no frame
@@ -389,7 +386,7 @@ class Connection(asyncio.Protocol):
             or self._choked_since is not None
         )
 
-    def _send(self, frame: list[Bytes]) -> None:
+    def send(self, frame: list[Bytes]) -> None:
         if self._transport is not None:
             self._server.statistics.counts.sent_bytes += sum(map(len, frame))
             self._transport.writelines(frame)
@@ -401,7 +398,7 @@ class Connection(asyncio.Protocol):
     def _break(self, error: QStoreError) -> None:
         """Say why, and close."""
         if self._transport is not None:
-            self._send(encode(Message(Kind.ERROR, 0, "", fault_body(error))))
+            self.send(encode(Message(Kind.ERROR, 0, "", fault_body(error))))
             self._transport.close()
 
     def _drop(self, reason: str) -> None:
