@@ -103,12 +103,9 @@ def test_the_fields_of_an_operation_and_its_answer_are_on_the_page(name: str) ->
     ).result()
     try:
         asked = operation.pack(*CALLS[name])
-        assert operation.unpack(asked)
-        answered = (
-            operation.answer(operation.perform(core, *CALLS[name]))
-            if isinstance(operation, Operation)
-            else {}
-        )
+        assert len(operation.unpack(asked)) == len(CALLS[name])
+        reads = isinstance(operation, Operation)
+        answered = operation.answer(operation.perform(core, *CALLS[name])) if reads else {}
     finally:
         core.close()
     for field in [*asked, *answered]:
