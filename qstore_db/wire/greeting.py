@@ -56,6 +56,8 @@ class Welcome:
     """Bytes of each streamed request that may be sent before the server grants more."""
     streamed: int
     """Bytes of a streamed request in all."""
+    uploads: int
+    """Streamed requests at once; further ones are refused."""
     role: str
 
     def body(self) -> dict[str, Any]:
