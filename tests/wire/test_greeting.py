@@ -26,9 +26,10 @@ welcomes = st.builds(
     requests=numbers,
     window=windows,
     streamed=numbers,
+    uploads=numbers,
     role=texts,
 )
-WELCOME = Welcome(head=1, attachments=2, requests=3, window=4, streamed=5, role="read")
+WELCOME = Welcome(head=1, attachments=2, requests=3, window=4, streamed=5, uploads=6, role="read")
 
 
 def over_the_wire(greeting: Hello | Welcome, limits: Limits) -> Any:
