@@ -160,7 +160,9 @@ class Connection:
         elif message.kind is Kind.PING:
             yield encode(Message(Kind.PONG, message.id))
         elif message.kind is Kind.ERROR and message.id == 0:
-            raise error_of(message.body)
+            self._going_away = True
+            if not exchange.done:  # else the answer came just before, as when a token revokes itself
+                raise error_of(message.body)
         elif message.id == exchange.id:
             yield from exchange.take(message, nbytes)
         elif message.kind is not Kind.WINDOW:  # which may still come for an upload that was refused
