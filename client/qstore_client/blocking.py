@@ -230,7 +230,7 @@ class RemoteEdge:
         patience = Patience(None, self._target.retries)
         while True:
             self._check()
-            failure: QStoreError
+            failure: QStoreError = UnreachableError("the server ended the stream", subject=self.where)
             try:
                 with self._watching() as connection:
                     for changes, sequence in connection.stream(watch_call(collection, since)):
