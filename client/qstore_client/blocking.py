@@ -36,7 +36,7 @@ from qstore_db.wire.messages import Kind, Message, decode, encode
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_READ = 1 << 18
+_READ = 1 << 16
 _FRESH_SECONDS = 0.5
 _LEAST_SECONDS = 0.001
 
