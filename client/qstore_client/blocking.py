@@ -36,7 +36,7 @@ from qstore_db.wire.messages import Kind, Message, decode, encode
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_READ = 1 << 18
+_READ = 1 << 16
 _FRESH_SECONDS = 0.5
 _LEAST_SECONDS = 0.001
 
@@ -232,7 +232,7 @@ class RemoteEdge:
         patience = Patience(None, self._target.retries)
         while True:
             self._check()
-            failure: QStoreError
+            failure: QStoreError = UnreachableError("the server ended the stream", subject=self.where)
             try:
                 with self._watching() as connection:
                     for changes, sequence in connection.stream(watch_call(collection, since)):

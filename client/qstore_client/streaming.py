@@ -250,7 +250,7 @@ class AsyncRemoteEdge:
         patience = Patience(None, self._target.retries)
         while True:
             self._check()
-            failure: QStoreError
+            failure: QStoreError = UnreachableError("the server ended the stream", subject=self.where)
             try:
                 connection = await self._connected()
                 async for changes, sequence in connection.stream(watch_call(collection, since)):
