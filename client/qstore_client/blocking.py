@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import ParamSpec, Self, TypeVar
 
 from qstore_client.exchange import Call, Exchange, watch_call, write_call
-from qstore_client.handshake import hello, welcome
+from qstore_client.handshake import hello, not_connected, welcome
 from qstore_client.retrying import Patience
 from qstore_client.target import Target
 from qstore_db.database.operations import Operation, WriteOperation
@@ -69,11 +69,8 @@ class Connection:
             except BaseException:
                 self._socket.close()
                 raise
-        except ssl.SSLError as error:
-            raise UnreachableError(f"{target.url}: TLS failed: {error}", subject=target.url) from error
         except (OSError, _LostError) as error:
-            why = getattr(error, "strerror", None) or error or "it closed the connection"
-            raise UnreachableError(f"{target.url} cannot be reached: {why}", subject=target.url) from error
+            raise not_connected(target, error) from error
 
     def call(self, call: Call[T], timeout: float | None) -> T:
         """Raises UnreachableError where the server did not take the call, _LostError where nobody knows."""
