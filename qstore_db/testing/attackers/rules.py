@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from qstore_db.testing.attackers.peer import PATIENCE, Outcome, Peer, Target, hello_of
-from qstore_db.wire.greeting import VERSION, Hello
+from qstore_db.wire.greeting import MAX_WINDOW, VERSION, Hello
 from qstore_db.wire.limits import MIB
 from qstore_db.wire.messages import Kind, Message
-from qstore_db.wire.streams import MAX_WINDOW
 
 COUNT = Message(Kind.REQUEST, 1, "db.count", {})
 
