@@ -52,7 +52,8 @@ from qstore_db.testing.attackers.rules import (
     upload,
 )
 from qstore_db.testing.attackers.slow import Part, drip, never_read, say_nothing
-from qstore_db.wire.greeting import MAX_WINDOW, VERSION
+from qstore_db.wire.greeting import VERSION
+from qstore_db.wire.limits import MAX_WINDOW
 from qstore_db.wire.messages import Kind
 
 Attack: TypeAlias = "Callable[[Target], Outcome]"

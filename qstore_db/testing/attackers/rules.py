@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from qstore_db.testing.attackers.peer import PATIENCE, Outcome, Peer, Target, hello_of
-from qstore_db.wire.greeting import MAX_WINDOW, VERSION, Hello
-from qstore_db.wire.limits import MIB
+from qstore_db.wire.greeting import VERSION, Hello
+from qstore_db.wire.limits import MAX_WINDOW, MIB
 from qstore_db.wire.messages import Kind, Message
 
 COUNT = Message(Kind.REQUEST, 1, "db.count", {})
