@@ -26,7 +26,7 @@ from qstore_db.wire.limits import UNAUTHENTICATED, Limits
 from qstore_db.wire.messages import Kind, Message, decode, encode
 from qstore_db.wire.streams import check_grant
 
-WELCOME = Welcome(head=1, attachments=1, requests=1, window=1, streamed=1, role="admin")
+WELCOME = Welcome(head=1, attachments=1, requests=1, window=1, streamed=1, uploads=1, role="admin")
 SOON = 0.05
 """Patience with a server that will do nothing."""
 
