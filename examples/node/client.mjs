@@ -5,6 +5,7 @@ import { Encoder, Decoder, ExtensionCodec, decode } from "@msgpack/msgpack";
 
 const KIND = { HELLO: 1, REQUEST: 2, RESPONSE: 3, ERROR: 4, CHUNK: 7, END: 8, WINDOW: 9, PING: 10, PONG: 11, GOAWAY: 12 };
 const WINDOW = 1 << 20;
+const PART_ROWS = 1000;
 const DTYPES = { 1: Float32Array, 2: Float64Array, 3: BigInt64Array, 4: Uint8Array };
 const aligned = (length) => Math.ceil(length / 8) * 8;
 
@@ -13,6 +14,12 @@ export class Matrix {
   constructor(values, shape = [values.length]) {
     this.values = values;
     this.shape = shape;
+  }
+
+  rows(start, stop) {
+    const width = this.shape.slice(1).reduce((product, each) => product * each, 1);
+    const values = this.values.subarray(start * width, stop * width);
+    return new Matrix(values, [values.length / width, ...this.shape.slice(1)]);
   }
 }
 
@@ -94,6 +101,21 @@ function joined(parts) {
   return whole;
 }
 
+/** The same body in parts: all of its lists and arrays cut after so many entries, anything else in the first. */
+function* partsOf(body) {
+  const lengthOf = (value) => (value instanceof Matrix ? value.shape[0] : Array.isArray(value) ? value.length : 0);
+  const longest = Math.max(...Object.values(body).map(lengthOf));
+  for (let start = 0; start === 0 || start < longest; start += PART_ROWS) {
+    const part = {};
+    for (const [name, value] of Object.entries(body)) {
+      if (value instanceof Matrix) part[name] = value.rows(start, start + PART_ROWS);
+      else if (Array.isArray(value)) part[name] = value.slice(start, start + PART_ROWS);
+      else if (start === 0) part[name] = value;
+    }
+    yield part;
+  }
+}
+
 /** The matches of the first query in a body of results. */
 export function matchesOf(body) {
   return body.ids.map((id, row) => {
@@ -125,7 +147,17 @@ export class Client {
 
   call(op, fields = {}) {
     const id = ++this.#last;
-    return this.#exchange(id, frameOf(KIND.REQUEST, id, op, fields));
+    const whole = frameOf(KIND.REQUEST, id, op, fields);
+    const head = whole.readUInt32BE(4);
+    if (head <= this.server.head && whole.length - aligned(8 + head) <= this.server.attachments) {
+      return this.#exchange(id, whole);
+    }
+    const parts = partsOf(fields);
+    const first = { ...parts.next().value, $more: true };
+    const answer = this.#exchange(id, frameOf(KIND.REQUEST, id, op, first));
+    Object.assign(this.#waiting.get(id), { outgoing: parts, window: this.server.window });
+    this.#pump(id);
+    return answer;
   }
 
   /** A write under a key of its own, so that it may be sent again after a lost connection. */
@@ -146,6 +178,18 @@ export class Client {
     });
   }
 
+  /** Sends parts while any of the window is left, and the END behind the last. */
+  #pump(id) {
+    const call = this.#waiting.get(id);
+    while (call.outgoing && call.window > 0) {
+      const { value: part, done } = call.outgoing.next();
+      const frame = done ? frameOf(KIND.END, id, "", null) : frameOf(KIND.CHUNK, id, "", part);
+      if (done) call.outgoing = null;
+      else call.window -= frame.length;
+      this.#socket.write(frame);
+    }
+  }
+
   #take(data) {
     this.#received = Buffer.concat([this.#received, data]);
     while (this.#received.length >= 8 && this.#received.length >= this.#received.readUInt32BE(0)) {
@@ -160,6 +204,10 @@ export class Client {
     if (kind === KIND.ERROR && id === 0) this.#fail(new QstoreError(body));
     const call = this.#waiting.get(id);
     if (!call) return;
+    if (kind === KIND.WINDOW) {
+      call.window += body;
+      this.#pump(id);
+    }
     if (kind === KIND.CHUNK) {
       call.parts.push(body);
       this.#socket.write(frameOf(KIND.WINDOW, id, "", nbytes));
@@ -167,6 +215,7 @@ export class Client {
     }
     if (![KIND.HELLO, KIND.RESPONSE, KIND.END, KIND.ERROR].includes(kind)) return;
     this.#waiting.delete(id);
+    if (call.outgoing) this.#socket.write(frameOf(KIND.END, id, "", null)); // refused before all of it was sent
     if (kind === KIND.ERROR) call.reject(new QstoreError(body));
     else call.resolve(kind === KIND.END ? { ...joined(call.parts), $chunks: call.parts.length } : body);
   }

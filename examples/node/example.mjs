@@ -22,7 +22,7 @@ for (let start = 0; start < count; start += 10_000) {
   await client.write("db.put_many", {
     ids: rows.map((row) => `r${row}`),
     vectors: new Matrix(Float32Array.from(rows.flatMap((row) => [1, row / count, 0])), [rows.length, 3]),
-    metadata: rows.map((row) => ({ price: row })),
+    metadata: rows.map((row) => ({ price: row, note: `This is record ${row}. `.repeat(6) })), // too much for a frame
     collection: "node",
   });
 }
@@ -31,7 +31,7 @@ console.log(`${(await client.call("db.count", { collection: "node" })).count} re
 const vector = new Matrix(Float32Array.of(0.9, 0.2, 0.2));
 const found = await client.call("db.query", { vector, top_k: 3, filter: { price: { $lt: 200 } }, collection: "node" });
 for (const match of matchesOf(found)) {
-  console.log(`${match.id} ${match.distance.toFixed(6)} ${JSON.stringify(match.metadata)}`);
+  console.log(`${match.id} ${match.distance.toFixed(6)} ${JSON.stringify(match.metadata).slice(0, 50)}`);
 }
 
 const all = await client.call("db.query", { vector, top_k: count, include_vectors: true, collection: "node" });

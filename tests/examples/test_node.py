@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 
 from qstore_db import QuantumDatabase
 from qstore_db.testing.serving import ServerThread
+from qstore_db.wire.limits import Limits
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "node"
 
@@ -50,6 +52,17 @@ def test_it_prints_what_its_page_shows_and_the_python_client_sees_the_same(
             assert boot.metadata == {"price": 90, "text": "naïve ☃"}
             assert boot.contexts == (("footwear", 0.7), ("outdoor", 0.3))
             assert boot.vector.tolist() == np.float32([0.9, 0.1, 0.3]).tolist()
+            found = db.query([0.9, 0.2, 0.2], top_k=3, filter={"price": {"$lt": 200}}, collection="node")
+            shown = [
+                f"{match.id} {match.distance:.6f} "
+                + json.dumps(match.metadata, ensure_ascii=False, separators=(",", ":"))[:50]
+                for match in found
+            ]
+            assert "\n".join(shown) in answer.stdout
+            # Their metadata alone is more than a head may hold: it came in parts, whole and in order.
+            records = db.get([f"r{row}" for row in range(10_000)], collection="node")
+            assert [record.metadata["price"] for record in records] == list(range(10_000))
+            assert sum(len(record.metadata["note"]) for record in records) > Limits().head
 
 
 def test_a_refusal_comes_as_an_error_with_its_code(installed: Path, tmp_path: Path) -> None:
