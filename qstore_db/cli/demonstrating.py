@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,15 +45,16 @@ def demo(
     from qstore_db.demo.run import demonstration
 
     with demonstration(out, data, quiet=json) as (summary, server):
-        if not json:
-            _say_what_next(server, out / "database", keep_serving)
-        elif keep_serving:
-            access = {"url": server.url, "certificate": server.certificate, "token": server.token}
-            print_json({**summary, "serving": access})
-        else:
-            print_json(summary)
-        if keep_serving:
-            with suppress(KeyboardInterrupt):  # this is how it is meant to end
+        ending = suppress(KeyboardInterrupt) if keep_serving else nullcontext()  # how serving is meant to end
+        with ending:
+            if not json:
+                _say_what_next(server, out / "database", keep_serving)
+            elif keep_serving:
+                access = {"url": server.url, "certificate": server.certificate, "token": server.token}
+                print_json({**summary, "serving": access})
+            else:
+                print_json(summary)
+            if keep_serving:
                 server.wait()
 
 

@@ -54,7 +54,7 @@ class Request:
         for name in operation.scope:
             if not isinstance(body.get(name, ""), str):
                 raise ArgumentError(
-                    f"{name}={body[name]!r:.80} must be the name of a collection", subject=name
+                    f"collection name {body[name]!r:.80} must be a non-empty string", subject="collection"
                 )
         self.fields = body
         self.charge = charge

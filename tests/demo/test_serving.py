@@ -16,7 +16,7 @@ from qstore_db import QuantumDatabase
 from qstore_db.cli import exits, main
 from qstore_db.demo import crash, showcase
 from qstore_db.demo.serving import ServerProcess
-from qstore_db.errors import AuthenticationError, ConfigurationError, UnavailableError, UnreachableError
+from qstore_db.errors import AuthenticationError, ConfigurationError, UnavailableError
 
 pytestmark = pytest.mark.usefixtures("shorter")
 
@@ -39,7 +39,7 @@ def test_it_speaks_tls_to_those_who_have_the_certificate_and_a_token(tmp_path: P
             assert database.list_collections() == []
         with pytest.raises(AuthenticationError):
             QuantumDatabase.connect(server.url, tls=server.certificate)
-        with pytest.raises(UnreachableError, match="TLS"):
+        with pytest.raises(ConfigurationError, match="not trusted"):
             QuantumDatabase.connect(server.url, token=server.token, tls=True, retries=0)
 
 
@@ -104,7 +104,7 @@ def failing(*_arguments: object) -> None:
     raise UnavailableError("the disk is full")
 
 
-@pytest.mark.parametrize(("owner", "name"), [(showcase, "ask"), (crash, "_wait_for"), (crash, "_kept")])
+@pytest.mark.parametrize(("owner", "name"), [(showcase, "ask"), (crash, "_wait_for")])
 def test_a_demonstration_that_fails_halfway_leaves_no_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str
 ):
@@ -167,14 +167,16 @@ sys.exit(main({arguments!r}))
 WRITE_FOREVER = "crash._ACKNOWLEDGEMENTS = (10**9, 10**9)"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(
-    ("more", "options", "stage", "code"),
+    ("number", "more", "options", "stage", "code"),
     [
-        (WRITE_FOREVER, [], "  better on", exits.INTERRUPTED),
-        ("", ["--keep-serving"], "  export QSTORE_TOKEN", exits.OK),
+        (signal.SIGINT, WRITE_FOREVER, [], "  better on", exits.INTERRUPTED),
+        (signal.SIGTERM, WRITE_FOREVER, [], "  better on", exits.INTERRUPTED),
+        (signal.SIGHUP, WRITE_FOREVER, [], "  better on", exits.INTERRUPTED),
+        (signal.SIGINT, "", ["--keep-serving"], "  export QSTORE_TOKEN", exits.OK),
+        (signal.SIGTERM, "", ["--keep-serving"], "  export QSTORE_TOKEN", exits.OK),
     ],
-    ids=["amid-writes", "serving"],
+    ids=["INT-amid-writes", "TERM-amid-writes", "HUP-amid-writes", "INT-serving", "TERM-serving"],
 )
 def test_an_interrupted_demonstration_ends_its_server(
     demonstrating: Callable[..., subprocess.Popen[str]],
