@@ -152,8 +152,9 @@ def demonstrating(tmp_path: Path, shorter_source: str) -> Callable[..., subproce
     def start(more: str, *options: str) -> subprocess.Popen[str]:
         arguments = ["demo", "--out", str(tmp_path), *options]
         script = f"""{shorter_source}
-import sys
+import signal, sys
 from qstore_db.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts these tests may have it ignored
 for owner, name, value in values:
     setattr(owner, name, value)
 {more}
@@ -186,18 +187,17 @@ def test_an_interrupted_demonstration_ends_its_server(
     stage: str,
     code: int,
 ):
-    pid = 0
     with demonstrating(more, *options) as process:
+        assert process.stdout is not None
+        told = next(line for line in process.stdout if line.startswith("Server:"))
+        pid = int(re.findall(r"process (\d+)", told)[0])
         try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                if found := re.search(r"process (\d+)", line):
-                    pid = int(found[1])
-                if line.startswith(stage):
-                    break
+            next(line for line in process.stdout if line.startswith(stage))
             process.send_signal(number)
             assert process.wait(120) == code
         finally:
             process.kill()
-    assert pid
-    assert not is_running(pid)
+            left = is_running(pid)
+            if left:
+                os.kill(pid, signal.SIGKILL)
+    assert not left
