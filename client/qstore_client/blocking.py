@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import ParamSpec, Self, TypeVar
 
 from qstore_client.exchange import Call, Exchange, watch_call, write_call
-from qstore_client.handshake import hello, welcome
+from qstore_client.handshake import hello, not_connected, welcome
 from qstore_client.retrying import Patience
 from qstore_client.target import Target
 from qstore_db.database.operations import Operation, WriteOperation
@@ -36,7 +36,7 @@ from qstore_db.wire.messages import Kind, Message, decode, encode
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_READ = 1 << 18
+_READ = 1 << 16
 _FRESH_SECONDS = 0.5
 _LEAST_SECONDS = 0.001
 
@@ -69,11 +69,8 @@ class Connection:
             except BaseException:
                 self._socket.close()
                 raise
-        except ssl.SSLError as error:
-            raise UnreachableError(f"{target.url}: TLS failed: {error}", subject=target.url) from error
         except (OSError, _LostError) as error:
-            why = getattr(error, "strerror", None) or error or "it closed the connection"
-            raise UnreachableError(f"{target.url} cannot be reached: {why}", subject=target.url) from error
+            raise not_connected(target, error) from error
 
     def call(self, call: Call[T], timeout: float | None) -> T:
         """Raises UnreachableError where the server did not take the call, _LostError where nobody knows."""
@@ -163,10 +160,12 @@ class Connection:
         elif message.kind is Kind.PING:
             yield encode(Message(Kind.PONG, message.id))
         elif message.kind is Kind.ERROR and message.id == 0:
-            raise error_of(message.body)
+            self._going_away = True
+            if not exchange.done:  # else the answer came just before, as when a token revokes itself
+                raise error_of(message.body)
         elif message.id == exchange.id:
             yield from exchange.take(message, nbytes)
-        else:
+        elif message.kind is not Kind.WINDOW:  # which may still come for an upload that was refused
             raise ProtocolError(f"a message for {message.id}, which was not asked for")
 
     def _send(self, frame: list[Bytes]) -> None:
@@ -233,7 +232,7 @@ class RemoteEdge:
         patience = Patience(None, self._target.retries)
         while True:
             self._check()
-            failure: QStoreError
+            failure: QStoreError = UnreachableError("the server ended the stream", subject=self.where)
             try:
                 with self._watching() as connection:
                     for changes, sequence in connection.stream(watch_call(collection, since)):

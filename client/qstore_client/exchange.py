@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -13,6 +12,7 @@ from qstore_db.records import Change
 from qstore_db.wire.faults import error_of
 from qstore_db.wire.frames import Bytes
 from qstore_db.wire.greeting import Welcome
+from qstore_db.wire.keys import draw_key
 from qstore_db.wire.limits import Limits
 from qstore_db.wire.messages import Kind, Message, encode, fits
 from qstore_db.wire.parts import joined, parts_of
@@ -34,13 +34,16 @@ class Call(Generic[T]):
         key: bytes | None = None,
         repeatable: bool = True,
         patient: bool = False,
+        many: bool = False,
     ) -> None:
+        """many: whether it may be streamed."""
         self.name = name
         self.body = body
         self.understand = understand
         self.key = key
         self.repeatable = repeatable
         self.patient = patient
+        self.many = many
 
     @classmethod
     def of(cls, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> Call[T]:
@@ -67,8 +70,9 @@ def write_call(operation: WriteOperation[P], *args: P.args, **kwargs: P.kwargs) 
         operation.name,
         operation.pack(*args, **kwargs),
         lambda given: Written(given["sequence"], given["count"]),
-        key=os.urandom(16),
+        key=draw_key(),
         patient=operation.many,
+        many=operation.many,
     )
 
 
@@ -126,6 +130,9 @@ class Exchange(Generic[T]):
             self.done, self._answer = True, joined(self._parts)
         elif message.kind is Kind.ERROR:
             self.done, self._error = True, error_of(message.body)
+            if self._upload is not None and not self._upload.complete:
+                yield encode(Message(Kind.END, self.id))  # nothing more of it will come
+            self._upload = None
         elif message.kind is Kind.WINDOW:
             if self._upload is not None and not self._upload.complete:
                 self._upload.grant(message.body)

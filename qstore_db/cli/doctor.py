@@ -164,8 +164,8 @@ def _lock(path: Path, stats: dict[str, Any]) -> Finding:
         return Finding("ok", "lock", "free: no process has the directory open")
     from qstore_db.engines.embedded.ownership import owner_of
 
-    connections = stats["server"]["gauges"]["connections"]
-    return Finding("ok", "lock", f"served by {owner_of(path)}, {connections:,} connections with this one")
+    others = stats["server"]["gauges"]["connections"] - 1
+    return Finding("ok", "lock", f"served by {owner_of(path)}; connections besides this one: {others:,.0f}")
 
 
 def _statistics(stats: dict[str, Any]) -> Iterator[Finding]:

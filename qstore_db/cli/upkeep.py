@@ -96,7 +96,7 @@ def _requests(server: dict[str, Any]) -> Table:
     """One row for each op that was asked for."""
     numbers = ("requests", "errors", "p50 ms", "p99 ms")
     drawn = table(
-        "op", *numbers, right=numbers, title=f"Served, {server['gauges']['connections']} connections"
+        "op", *numbers, right=numbers, title=f"Served to {server['gauges']['connections']:.0f} connections"
     )
     for name, op in server["operations"].items():
         errors = sum(op["errors"].values())

@@ -253,8 +253,9 @@ class Engine(Protocol):
     def write(self, collection: str, writes: Sequence[Write], *, key: bytes | None = None) -> Pending:
         """Apply all of `writes` or none, durably, visible to every view taken after the acknowledgement.
 
-        key: 16 bytes, drawn at random for this request; only with `Capabilities.receipts`. A request that was
-        applied under it before, be it by an earlier process, is not applied again: the first answer comes back.
+        key: 16 bytes that no other request has, as `qstore_db.wire.keys` draws them; only with
+        `Capabilities.receipts`. A request that was applied under it before, be it by an earlier process, is not
+        applied again: the first answer comes back.
         A request that failed may be sent again under its key. Answers are remembered for an hour, unless a very
         great many come after. Raises ArgumentError where the key belongs to another request.
         """

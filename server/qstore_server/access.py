@@ -147,7 +147,8 @@ class Tokens:
         expected = entry.value["sha256"] if entry else bytes(hashlib.sha256().digest_size)
         if not hmac.compare_digest(_digest(given), expected) or entry is None:
             raise AuthenticationError(
-                "the server knows no such token; it is mistyped, was revoked, or belongs to another server",
+                "the server knows no such token; it is mistyped, was revoked, or belongs to another server: "
+                "`qstore token create` makes a new one",
                 subject="token",
             )
         return _token(entry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -29,6 +30,7 @@ class Request:
 
     __slots__ = (
         "arrived",
+        "begun",
         "cancelled",
         "charge",
         "connection",
@@ -57,6 +59,8 @@ class Request:
         self.fields = body
         self.charge = charge
         self.arrived = now
+        self.begun = time.perf_counter()
+        """For how long it took: the clock of uvloop's event loop knows whole milliseconds only."""
         self.cancelled = False
         self.more = body.pop("$more", False) is True
         timeout = body.pop("$timeout", None)

@@ -59,6 +59,8 @@ def serve(config: ServerConfig, announce: Callable[[Listening], None]) -> None:
     # Threads that spin until the next search take the processor from clients on this machine, and from the loop.
     # Read when FAISS is loaded, which is when the database is opened.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # It tells at length which of its builds it looks for.
+    logging.getLogger("faiss").setLevel(logging.WARNING)
     with (
         structured_logging(config.log_level, config.log_format),
         asyncio.Runner(loop_factory=_loop_factory()) as runner,

@@ -29,6 +29,7 @@ from qstore_server.requests import Request
 from qstore_server.service import Service
 from qstore_server.statistics import Statistics
 from qstore_server.tokens import SERVED
+from qstore_server.uploads import MAX_UPLOADS
 
 _SWEEP_SECONDS = 0.5
 _BACKLOG = 1024
@@ -155,7 +156,8 @@ class Server:
         if trusted or not self.config.needs_token:
             return LOCAL
         raise AuthenticationError(
-            "this server wants a token; give token=, `qstore token create` makes one", subject="token"
+            "this server wants a token: give token=, or QSTORE_TOKEN to `qstore`; `qstore token create` makes one",
+            subject="token",
         )
 
     def welcome(self, token: Token) -> Welcome:
@@ -167,6 +169,7 @@ class Server:
             requests=self.config.max_requests,
             window=self.config.window,
             streamed=self.config.request_bytes,
+            uploads=MAX_UPLOADS,
             role=token.role,
         )
 
@@ -185,7 +188,7 @@ class Server:
         self._in_flight -= 1
         if request.operation is WATCH:
             return  # which lasts as long as somebody watches
-        seconds = self.loop.time() - request.arrived
+        seconds = time.perf_counter() - request.begun
         name, code = request.operation.name, None if error is None else error.code
         self.statistics.answered(name, seconds, code)
         if code == "timeout":

@@ -48,7 +48,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     step.run(db)
                     change = set.difference_update if step.kind.startswith("delete") else set.update
                     change(present[writer], step.ids)
-                db._core.engine.write("wide", [Delete("absent")], key=rng.randbytes(16)).result()
+                db._edge.core.engine.write("wide", [Delete("absent")], key=rng.randbytes(16)).result()
                 if number in (40, 49):
                     db.wait_indexed()
                     db.snapshot()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import socket
 import struct
@@ -14,12 +15,13 @@ import msgpack
 import numpy as np
 import pytest
 
-from qstore_db import QuantumDatabase
+from qstore_db import AsyncQuantumDatabase, QuantumDatabase
 from qstore_db.errors import ArgumentError, AuthenticationError, UnreachableError
 from qstore_db.testing.peers import PATIENCE, Peer
 from qstore_db.testing.serving import ServerThread
 from qstore_db.wire.greeting import Hello
 from qstore_db.wire.messages import Kind, Message, encode
+from qstore_server.uploads import MAX_UPLOADS
 
 SMALL = {"frame_seconds": 0.3, "frame_rate": 1 << 20, "request_bytes": 4 << 20, "max_requests": 16}
 """Bounds that a test can reach."""
@@ -246,22 +248,42 @@ def test_an_upload_that_is_taken_back_writes_nothing(server: ServerThread) -> No
         assert peer.hear().body == {"count": 1}
 
 
-def test_an_upload_beyond_its_window_ends_the_connection(tmp_path: Path) -> None:
-    with (
-        ServerThread(path=tmp_path / "db", window=1 << 12, request_bytes=1 << 30) as server,
-        Peer(server.server.port) as peer,
-    ):
-        peer.say(
-            Kind.REQUEST, 1, "db.put_many", {"ids": [], "vectors": np.ones((1, 2), np.float32), "$more": True}
-        )
+def test_what_came_of_an_upload_may_be_sent_again(server: ServerThread) -> None:
+    with Peer(server.server.port) as peer:
+        body = {"ids": ["x"], "vectors": np.ones((1, 2), np.float32), "$more": True}
+        peer.say(Kind.REQUEST, 1, "db.put_many", body)
         chunk = b"".join(encode(Message(Kind.CHUNK, 1, "", {"ids": ["i" * 100] * 200})))
-        incoming = (
-            server.server
-        )  # grants come back at once, so that only what is sent in one piece can exceed
-        assert incoming is not None
         peer.send(chunk)
         granted = peer.hear()
-        assert (granted.kind, granted.body) == (Kind.WINDOW, len(chunk))
+        assert (granted.kind, granted.id, granted.body) == (Kind.WINDOW, 1, len(chunk))
+
+
+def test_more_uploads_at_once_than_there_may_be_are_refused(server: ServerThread) -> None:
+    with Peer(server.server.port) as peer:
+        body = {"ids": ["x"], "vectors": np.ones((1, 2), np.float32), "$more": True}
+        for id in range(1, MAX_UPLOADS + 2):
+            peer.say(Kind.REQUEST, id, "db.put_many", body)
+        answer = peer.hear()
+        assert (answer.kind, answer.id, answer.body["code"]) == (Kind.ERROR, MAX_UPLOADS + 1, "queue_full")
+        for id in range(1, MAX_UPLOADS + 2):
+            peer.say(Kind.CANCEL, id)
+
+
+async def test_many_large_inserts_of_one_client_all_get_their_turn(tmp_path: Path) -> None:
+    vectors = np.ones((2_500, 256), np.float32)
+    with ServerThread(path=tmp_path / "db", connection_bytes=8 << 20) as server:
+        async with await AsyncQuantumDatabase.connect(server.url, timeout=None) as db:
+            await db.create_collection("c", dimension=256)
+            await asyncio.gather(
+                *(
+                    db.upsert_many(
+                        ids=[f"{n}-{i}" for i in range(2_500)], vectors=vectors * (n + 1), collection="c"
+                    )
+                    for n in range(12)
+                )
+            )
+            assert await db.count(collection="c") == 12 * 2_500
+        settled(lambda: server.server._charged == 0)
 
 
 def test_a_request_that_is_too_large_is_refused_and_the_connection_stays(server: ServerThread) -> None:
@@ -269,7 +291,7 @@ def test_a_request_that_is_too_large_is_refused_and_the_connection_stays(server:
         db.create_collection("big", dimension=1_024)
         with pytest.raises(ArgumentError, match="send fewer records at once"):
             db.upsert_many(
-                ids=[f"r{i}" for i in range(2_000)], vectors=np.ones((2_000, 1_024)), collection="big"
+                ids=[f"r{i}" for i in range(6_000)], vectors=np.ones((6_000, 1_024)), collection="big"
             )
         assert db.count() == 1
         assert db.count(collection="big") == 0

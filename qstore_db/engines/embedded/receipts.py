@@ -127,7 +127,9 @@ class KeyedBatch(WriteBatch):
         receipts: Receipts,
     ) -> None:
         if not isinstance(key, bytes) or len(key) != KEY_BYTES:
-            raise ArgumentError(f"key must be {KEY_BYTES} bytes drawn at random, not {key!r}", subject="key")
+            raise ArgumentError(
+                f"key must be {KEY_BYTES} bytes of this request alone, not {key!r}", subject="key"
+            )
         super().__init__(store, collection, writes, group, clock)
         self.nbytes += _RECEIPT_BYTES
         self._key = key
