@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -52,35 +51,6 @@ def killing(server: ServerProcess, kills: int, seed: int, work: Callable[[], T])
 def assert_linearizable(history: list[Operation]) -> None:
     violation = check(history)
     assert violation is None, violation
-
-
-def shake(server: ServerProcess, kills: int, seed: int) -> None:
-    """Sixteen clients that never give up: they are told the outcome of every write."""
-
-    def patient() -> QuantumDatabase:
-        return QuantumDatabase.connect(server.url, timeout=None, retries=RETRIES)
-
-    history = killing(
-        server,
-        kills,
-        seed,
-        lambda: record(patient, operations=10_000_000, seconds=kills * 2.5, seed=seed),
-    )
-    history += record(patient, operations=400, seed=seed + 1_000)
-    done = Counter(o.kind for o in history if isinstance(o.result, int))
-    assert min(done[kind] for kind in ("insert", "upsert", "update", "delete")) > 20
-    assert {o.kind for o in history if o.returned is None} == set()
-    assert_linearizable(history)
-
-
-def test_sixteen_clients_agree_on_one_order_across_kills(server: ServerProcess) -> None:
-    shake(server, kills=3, seed=1)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("seed", range(5))
-def test_the_same_across_many_kills(server: ServerProcess, seed: int) -> None:
-    shake(server, kills=40, seed=seed)
 
 
 def test_who_gives_up_at_once_is_told_the_truth(server: ServerProcess) -> None:
