@@ -165,7 +165,9 @@ class ServedMachine(RuleBasedStateMachine):
         assert [(match.distance, match.id) for match in found] == ranked[:k]
         for match in found:
             assert match.metadata == self.model[match.id][1]
-            assert not whole or tuple(match.vector.tolist()) == self.model[match.id][0]
+            if whole:
+                assert match.vector is not None
+                assert tuple(match.vector.tolist()) == self.model[match.id][0]
 
     @rule(filter=st.none() | filters)
     def count(self, filter: Mapping[str, object] | None) -> None:
@@ -188,5 +190,5 @@ TestServed.settings = settings(max_examples=15, stateful_step_count=40, deadline
 
 
 @pytest.mark.long
-class TestServedLong(ServedMachine.TestCase):  # type: ignore[misc, name-defined]
+class TestServedLong(ServedMachine.TestCase):  # type: ignore[misc, valid-type]
     settings = settings(max_examples=400, stateful_step_count=60, deadline=None)
