@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 KEY_BYTES = 16
 WHOLE = Limits(head=MIB // 2, attachments=MIB)
 """What an answer in one frame may hold."""
-HEAD_CHARGE = 80
-"""Bytes of memory that one byte of a head may become."""
 
 AnyOperation: TypeAlias = "Operation[Any, Any] | WriteOperation[Any] | WatchOperation"
 
