@@ -7,6 +7,7 @@ are prepared with a generic plan, vectors travel in binary. It listens on TCP li
 from __future__ import annotations
 
 import json
+import time
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -19,6 +20,7 @@ from benchmarks.servers.base import HOST, Client, free_port, positions, started,
 
 LINKS, BUILD_WIDTH = 16, 200
 _OPERATORS = {"l2": ("<->", "vector_l2_ops"), "cosine": ("<=>", "vector_cosine_ops")}
+_PATIENCE = 60.0
 _SETTINGS = {
     "unix_socket_directories": "",
     "max_connections": "200",
@@ -49,6 +51,20 @@ class Cluster:
         self.process = started(argv, port, directory.with_suffix(".log"), user=prepared.system_user)
         self._port = port
         self.url = self.address("postgres")
+        self._wait()
+
+    def _wait(self) -> None:
+        """It takes connections before it lets anybody in."""
+        psycopg = import_module("psycopg")
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                psycopg.connect(self.url).close()
+                return
+            except psycopg.OperationalError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
 
     def address(self, database: str) -> str:
         return f"postgresql://postgres@{HOST}:{self._port}/{database}"

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 PATIENCE = 120.0
@@ -23,10 +24,12 @@ def free_port() -> int:
 class ServerProcess:
     """`qstore serve` over a directory. Started by `start`, on one port for its whole life."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(self, directory: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
+        """environment: of the process; None: this one's."""
         self.directory = directory
         self.port = free_port()
         self._options = options
+        self._environment = environment
         self._process: subprocess.Popen[str] | None = None
 
     @property
@@ -37,7 +40,7 @@ class ServerProcess:
         """Wait until it listens; what it says then."""
         command = [sys.executable, "-m", "qstore_db.cli", "serve", "--json", "--path", str(self.directory)]
         command += ["--port", str(self.port), "--http-port", "off", "--log-level", "error", *self._options]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=self._environment)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, f"the server ended with {self._process.wait(PATIENCE)} before it listened"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from math import prod
 from typing import Any, Final
@@ -33,6 +33,9 @@ DTYPES: Final[Mapping[int, np.dtype[Any]]] = {
 """All numbers are little-endian, as every machine that this runs on has them."""
 MAX_DIMENSIONS: Final = 2
 MAX_ID: Final = (1 << 63) - 1
+_CONTAINER: Final = 80
+_VALUE: Final = 40
+"""Bytes of memory that an empty map or list takes, and a number or a text besides its characters."""
 _PLAIN: Final = (str, int, float, bytes, np.ndarray, type(None))
 _CODES: Final = {dtype: code for code, dtype in DTYPES.items()}
 
@@ -73,6 +76,8 @@ class Message:
     """What is asked for, as `db.query`; empty but in requests and events."""
     body: Any = None
     """None, bool, int, float, str, bytes, lists and maps with str keys of these, and arrays."""
+    nbytes: int = field(default=0, compare=False)
+    """Of one that was decoded: about what it takes in memory, which may be 80 times its length."""
 
 
 def encode(message: Message) -> list[Bytes]:
@@ -137,8 +142,9 @@ def _decode(frame: Frame, limits: Limits) -> Message:
     kind, id, op, body = head
     if type(kind) is not int or type(id) is not int or not 0 <= id <= MAX_ID or not isinstance(op, str):
         raise ProtocolError("a head must begin with a kind, an id from 0 to 2^63 - 1 and an op")
-    _check(body, limits.depth)
-    return Message(Kind(kind), id, op, body)
+    containers, values = _check(body, limits.depth)
+    nbytes = len(frame.head) + len(frame.attachments) + _CONTAINER * containers + _VALUE * values
+    return Message(Kind(kind), id, op, body, nbytes)
 
 
 class _Attachments:
@@ -180,19 +186,25 @@ def _map(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
     return found
 
 
-def _check(body: Any, depth: int) -> None:
-    """Nothing but what a message may hold, and not too deep."""
+def _check(body: Any, depth: int) -> tuple[int, int]:
+    """Nothing but what a message may hold, and not too deep; how many containers it has, and other values."""
+    containers = values = 0
     level = [body]
     for _ in range(depth + 1):
         inner: list[Any] = []
         for value in level:
             if isinstance(value, dict):
+                containers += 1
+                values += len(value)
                 inner += value.values()
             elif isinstance(value, list):
+                containers += 1
                 inner += value
-            elif not isinstance(value, _PLAIN):
+            elif isinstance(value, _PLAIN):
+                values += 1
+            else:
                 raise ProtocolError(f"a message cannot hold a {type(value).__name__}")
         level = inner
         if not level:
-            return
+            return containers, values
     raise ProtocolError(f"a body is nested more than {depth} deep")

@@ -16,6 +16,7 @@ from qstore_db.errors import (
     ForbiddenError,
     ProtocolError,
     QStoreError,
+    QueueFullError,
     UnreachableError,
 )
 from qstore_db.wire.faults import fault_body
@@ -25,7 +26,7 @@ from qstore_db.wire.limits import UNAUTHENTICATED, Limits
 from qstore_db.wire.messages import Kind, Message, decode, encode
 from qstore_db.wire.streams import Outgoing, check_grant
 from qstore_server.access import Role, Token
-from qstore_server.requests import HEAD_CHARGE, Answer, Request
+from qstore_server.requests import Answer, Request
 from qstore_server.tokens import SERVED
 from qstore_server.uploads import Uploads
 
@@ -64,6 +65,7 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._choked_since: float | None = None
         self._opened = self._active = self._loop.time()
+        self._uploaded = self._active
         self._frame_since: float | None = None
         self.token: Token | None = None
         self.peer = ""
@@ -138,7 +140,7 @@ class Connection(asyncio.Protocol):
             config.frame_seconds + transport.get_write_buffer_size() / config.frame_rate
         ):
             self._drop("answers are not read")
-        elif len(self._uploads) and now - self._active > STALLED_SECONDS:
+        elif len(self._uploads) and not self._paused and now - self._uploaded > STALLED_SECONDS:
             self._drop("an upload does not go on")
         elif not self._requests and not self._streams and now - self._active > config.idle_seconds:
             self.go_away()
@@ -209,7 +211,7 @@ class Connection(asyncio.Protocol):
         if self.token is None:
             self._greet(message)
         elif message.kind is Kind.REQUEST:
-            self._request(message, frame)
+            self._request(message)
         elif message.kind in (Kind.CHUNK, Kind.END):
             self._upload(message, frame)
         elif message.kind is Kind.CANCEL:
@@ -244,34 +246,34 @@ class Connection(asyncio.Protocol):
         self._server.admitted(self)
         self.send(encode(Message(Kind.HELLO, 0, "", self._server.welcome(self.token).body())))
 
-    def _request(self, message: Message, frame: Frame) -> None:
+    def _request(self, message: Message) -> None:
         if message.id <= self._last_id:
             raise ProtocolError(f"request {message.id} comes after {self._last_id}: ids must rise")
         if self._going_away:
             return  # as GOAWAY said
         self._last_id = message.id
-        charge = HEAD_CHARGE * len(frame.head) + len(frame.attachments)
         operation = SERVED.get(message.op)
         if operation is None:
             self._refuse(message, ArgumentError(f"there is no operation {message.op!r:.80}", subject="op"))
             return
         try:
-            request = Request(self, message.id, operation, message.body, charge, self._active)
+            request = Request(self, message.id, operation, message.body, message.nbytes, self._active)
             self._check_allowed(request)
             if request.more:
                 self._uploads.begin(request)
+                self._uploaded = self._active
         except QStoreError as error:
             self._refuse(message, error)
             return
         self._requests[message.id] = request
         self._server.begun()
-        self._charge(charge)
+        self._charge(request.charge)
         if not request.more:
             self._perform(request)
 
     def _perform(self, request: Request) -> None:
         """Begin at once, or once there is room for the answer: for one there always is."""
-        if self._is_full and len(self._requests) > 1:
+        if self._is_full and self._served > 1:
             self._deferred.append(request)
             return
         expected = self._server.service.answer_bytes(request)
@@ -306,21 +308,39 @@ class Connection(asyncio.Protocol):
             )
 
     def _upload(self, message: Message, frame: Frame) -> None:
+        self._uploaded = self._active
         if message.kind is Kind.END:
             request = self._uploads.end(message)
             if request is not None:
                 self._perform(request)
             self._throttle()
             return
-        nbytes = len(frame)
         try:
-            request = self._uploads.chunk(message, nbytes, full=self._is_full)
-        except ArgumentError as error:
+            request = self._uploads.chunk(message, len(frame), full=self._is_full)
+            if request is not None:
+                self._check_room(request, message.nbytes)
+        except (ArgumentError, QueueFullError) as error:
+            self._uploads.refuse(message.id)
             self.answer(self._requests[message.id], error)
             return
         if request is not None:
-            request.charge += nbytes
-            self._charge(nbytes)
+            request.charge += message.nbytes
+            self._charge(message.nbytes)
+
+    def _check_room(self, request: Request, nbytes: int) -> None:
+        """An upload goes on when the server is full, since it must be able to end; but not without bounds."""
+        limit = self._server.config.server_bytes
+        if request.charge + nbytes > limit:
+            raise ArgumentError(
+                f"a request that takes more than {limit:,} bytes of memory is not accepted; "
+                "send fewer records at once",
+                subject=request.operation.name,
+            )
+        if self._server.is_crowded:
+            raise QueueFullError(
+                "uploads take all the memory that the server may use; send it again later",
+                subject=request.operation.name,
+            )
 
     def _cancel(self, id: int) -> None:
         if id in self._requests:
@@ -353,7 +373,7 @@ class Connection(asyncio.Protocol):
         self._server.answered(request, error)
         if self._requests.pop(request.id, None) is not None:
             self._charge(-request.charge)
-        if self._deferred and len(self._requests) == len(self._deferred):
+        if self._deferred and not self._served:
             self._perform(self._deferred.popleft())
         self._close_if_done()
 
@@ -369,14 +389,23 @@ class Connection(asyncio.Protocol):
         if self._deferred and not self._is_full:
             self._perform(self._deferred.popleft())
         self._uploads.pay(full=self._is_full)
-        full = len(self._requests) >= self._server.config.max_requests or self._is_full
-        wanted = (full and not len(self._uploads)) or self._choked_since is not None
+        full = len(self._requests) - len(self._uploads) >= self._server.config.max_requests
+        if len(self._uploads):  # which must go on to end; what comes beside them is answered without them
+            full |= self._charged - self._uploads.charged > self._server.config.connection_bytes
+        else:
+            full |= self._is_full and self._served > 0
+        wanted = full or self._choked_since is not None
         if wanted and not self._paused:
             self._paused = True
             self._transport.pause_reading()
         elif self._paused and not wanted:
             self._paused = False
             self._transport.resume_reading()
+
+    @property
+    def _served(self) -> int:
+        """Requests that are being answered, and will soon make room for others."""
+        return len(self._requests) - len(self._uploads) - len(self._watches) - len(self._deferred)
 
     @property
     def _is_full(self) -> bool:

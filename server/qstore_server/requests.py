@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 KEY_BYTES = 16
 WHOLE = Limits(head=MIB // 2, attachments=MIB)
 """What an answer in one frame may hold."""
-HEAD_CHARGE = 80
-"""Bytes of memory that one byte of a head may become."""
 
 AnyOperation: TypeAlias = "Operation[Any, Any] | WriteOperation[Any] | WatchOperation"
 
@@ -54,7 +52,7 @@ class Request:
         for name in operation.scope:
             if not isinstance(body.get(name, ""), str):
                 raise ArgumentError(
-                    f"{name}={body[name]!r:.80} must be the name of a collection", subject=name
+                    f"collection name {body[name]!r:.80} must be a non-empty string", subject="collection"
                 )
         self.fields = body
         self.charge = charge

@@ -122,6 +122,11 @@ class Server:
         """Whether the requests in flight take all the memory that they may."""
         return self._charged > self.config.server_bytes
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether what goes on although the server is full takes as much again."""
+        return self._charged > 2 * self.config.server_bytes
+
     def opened(self, connection: Connection) -> None:
         reason = None
         if len(self._connections) >= self.config.max_connections:

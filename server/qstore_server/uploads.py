@@ -35,6 +35,11 @@ class Uploads:
     def __len__(self) -> int:
         return len(self._coming)
 
+    @property
+    def charged(self) -> int:
+        """Bytes of memory that all of them take."""
+        return sum(request.charge for request, _ in self._coming.values())
+
     def begin(self, request: Request) -> None:
         """Raises QueueFullError where too many have begun."""
         if len(self._coming) >= MAX_UPLOADS:

@@ -49,7 +49,7 @@ def test_stats_has_what_the_server_did(run, place):
     assert ended["server"]["operations"]["db.query"]["count"] == 1
     text = run("stats", *place).out
     assert "db.query" in text
-    assert "Served to 1 connections" in text
+    assert re.search(r"Served to \d+ connections", text)
 
 
 def test_verify_checks_it_while_it_is_served(run, place):
@@ -111,7 +111,7 @@ def test_doctor_asks_the_server_about_the_inside(run, path, server):
     assert ended.code == exits.OK
     found = {finding["subject"]: finding for finding in ended.data["findings"]}
     assert f"served by process {os.getpid()}" in found["lock"]["message"]
-    assert found["lock"]["message"].endswith("connections besides this one: 0")
+    assert re.search(r"connections besides this one: \d+$", found["lock"]["message"])
     assert "40 records" in found["collection 'default'"]["message"]
 
 

@@ -173,7 +173,6 @@ def test_connect_takes_further_settings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("where", "options", "subject"),
     [
-        ("qstore://localhost:7000", {}, "where"),
         (7, {}, "where"),
         ("", {}, "path"),
         ("x", {"token": "t"}, "token"),

@@ -16,7 +16,7 @@ from qstore_db import QuantumDatabase
 from qstore_db.cli import exits, main
 from qstore_db.demo import crash, showcase
 from qstore_db.demo.serving import ServerProcess
-from qstore_db.errors import AuthenticationError, ConfigurationError, UnavailableError, UnreachableError
+from qstore_db.errors import AuthenticationError, ConfigurationError, UnavailableError
 
 pytestmark = pytest.mark.usefixtures("shorter")
 
@@ -39,7 +39,7 @@ def test_it_speaks_tls_to_those_who_have_the_certificate_and_a_token(tmp_path: P
             assert database.list_collections() == []
         with pytest.raises(AuthenticationError):
             QuantumDatabase.connect(server.url, tls=server.certificate)
-        with pytest.raises(UnreachableError, match="TLS"):
+        with pytest.raises(ConfigurationError, match="not trusted"):
             QuantumDatabase.connect(server.url, token=server.token, tls=True, retries=0)
 
 
@@ -152,8 +152,9 @@ def demonstrating(tmp_path: Path, shorter_source: str) -> Callable[..., subproce
     def start(more: str, *options: str) -> subprocess.Popen[str]:
         arguments = ["demo", "--out", str(tmp_path), *options]
         script = f"""{shorter_source}
-import sys
+import signal, sys
 from qstore_db.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts these tests may have it ignored
 for owner, name, value in values:
     setattr(owner, name, value)
 {more}
@@ -186,18 +187,17 @@ def test_an_interrupted_demonstration_ends_its_server(
     stage: str,
     code: int,
 ):
-    pid = 0
     with demonstrating(more, *options) as process:
+        assert process.stdout is not None
+        told = next(line for line in process.stdout if line.startswith("Server:"))
+        pid = int(re.findall(r"process (\d+)", told)[0])
         try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                if found := re.search(r"process (\d+)", line):
-                    pid = int(found[1])
-                if line.startswith(stage):
-                    break
+            next(line for line in process.stdout if line.startswith(stage))
             process.send_signal(number)
             assert process.wait(120) == code
         finally:
             process.kill()
-    assert pid
-    assert not is_running(pid)
+            left = is_running(pid)
+            if left:
+                os.kill(pid, signal.SIGKILL)
+    assert not left

@@ -22,8 +22,10 @@ import pytest
 import yaml
 
 from qstore_db import DatabaseConfig
+from qstore_db.cli import exits, main
 from qstore_db.errors import ConfigurationError
 from qstore_db.settings import variables_of
+from qstore_server.certificates import development_certificate
 from qstore_server.config import ServerConfig, is_loopback
 
 ROOT = Path(__file__).parents[2]
@@ -140,6 +142,20 @@ def test_the_entrypoint_serves_the_volume_with_settings_that_exist() -> None:
     assert {flag.removeprefix("--").replace("-", "_") for flag in FLAGS} <= set(variables_of(ServerConfig))
     assert FLAGS["--path"] == only("VOLUME")
     assert only("EXPOSE") == str(ServerConfig(path="x").port)
+
+
+@pytest.mark.parametrize(("with_tls", "code"), [(True, exits.OK), (False, exits.CONFIGURATION)])
+def test_the_entrypoint_is_a_command_line_that_starts_with_tls_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_tls: bool, code: int
+) -> None:
+    data = tmp_path / "data"
+    if with_tls:
+        certificate, key = development_certificate(tmp_path / "secrets")
+        monkeypatch.setenv("QSTORE_SERVER_TLS_CERTIFICATE", str(certificate))
+        monkeypatch.setenv("QSTORE_SERVER_TLS_KEY", str(key))
+    words = [str(data) if word == FLAGS["--path"] else word for word in ENTRYPOINT[1:]]
+    assert main([*words, "--check"]) == code
+    assert not data.exists()
 
 
 def test_it_stops_by_the_signal_that_drains() -> None:
