@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-EXTRAS_base :=
+EXTRAS_demo := [server]
 EXTRAS_test := [test]
 EXTRAS_lint := [lint]
 EXTRAS_bench := [bench]
@@ -13,13 +13,14 @@ EXTRAS_bench := [bench]
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo    import the sample, query it, kill and reopen it; report in out/demo"
+	@echo "make demo    start a server, import, query, kill it, start it again; report in out/demo;"
+	@echo "             ARGS=--keep-serving leaves the server up"
 	@echo "make test    the test suite; options for pytest in ARGS, e.g. ARGS='--long tests/search'"
 	@echo "make lint    ruff, mypy, pyright and the import contracts"
 	@echo "make bench   every benchmark, or those named in ARGS"
 	@echo "make clean   remove the virtual environment, caches and output"
 
-demo: $(VENV)/installed-base
+demo: $(VENV)/installed-demo
 	$(BIN)/qstore demo $(ARGS)
 
 test: $(VENV)/installed-test

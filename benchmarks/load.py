@@ -77,6 +77,8 @@ class Answers:
     latencies: NDArray[np.float64]
     """Seconds of each request that was answered in the counted time."""
     kept: Mapping[int, Any]
+    work: float
+    """Seconds of processor time that the clients took, for each second of load."""
 
     @property
     def rate(self) -> float:
@@ -129,8 +131,9 @@ class Load(Generic[C]):
     def finish(self) -> Answers:
         """Wait for the end of the turn. Raises LoadFailed if a client did not get its answer."""
         told = self._collect()
-        latencies = np.concatenate([latencies for latencies, _ in told])
-        return Answers(self._seconds, latencies, _merged(kept for _, kept in told))
+        latencies = np.concatenate([latencies for latencies, _, _ in told])
+        work = sum(spent for _, _, spent in told) / (self._seconds + WARM_UP)
+        return Answers(self._seconds, latencies, _merged(kept for _, kept, _ in told), work)
 
     def close(self) -> None:
         for worker, pipe in self._workers:
@@ -189,9 +192,11 @@ def _work(pipe: Connection, client: type[Any], url: str, mine: range, job: Job[A
                     order = pipe.recv()
                 except EOFError:
                     break
+                before = time.process_time()
                 told = list(pool.map(ask, mine, [order] * len(mine)))
+                spent = time.process_time() - before
                 latencies = np.array([item for latencies, _ in told for item in latencies])
-                pipe.send((latencies, _merged(kept for _, kept in told)))
+                pipe.send((latencies, _merged(kept for _, kept in told), spent))
         for connected in clients.values():
             connected.close()
     except Exception:  # noqa: BLE001 - whatever a client raises is the parent's to report

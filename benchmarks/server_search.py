@@ -12,9 +12,9 @@ import numpy as np
 
 from benchmarks.data import Integers, Truth, VectorSet, fashion_mnist
 from benchmarks.harness import Bar, Gate, Options, Panel, Report, Spread, number, ratio
-from benchmarks.load import PROCESSES, Answers, Load, Search
+from benchmarks.load import PROCESSES, WARM_UP, Answers, Load, Search
 from benchmarks.peers import TOLERANCE, K, missing, tune
-from benchmarks.servers.base import Client, Server
+from benchmarks.servers.base import Client, Server, processor_seconds
 from benchmarks.servers.chroma import Chroma
 from benchmarks.servers.floor import Floor
 from benchmarks.servers.postgres import Postgres
@@ -39,6 +39,10 @@ class Turn:
     """ms"""
     recall: float
     """Of the queries that were answered in this turn."""
+    server_us: float
+    """Processor time that the server took for one query."""
+    client_us: float
+    """The same of its clients."""
 
 
 Turns: TypeAlias = "dict[str, list[Turn]]"
@@ -101,28 +105,54 @@ def _turns(
             load = Load(server.client, server.url, connections, Search(data.queries))
             loads[server.name] = stack.enter_context(closing(load))
         for turn in range(rounds + 1):
-            for name, load in loads.items():
-                answers = load.run(seconds)
+            for server in servers:
+                before = processor_seconds(server.pid)
+                answers = loads[server.name].run(seconds)
+                spent = (processor_seconds(server.pid) - before) / (seconds + WARM_UP)
                 if turn:
-                    turns[name].append(_turn(answers, truth, true))
+                    turns[server.name].append(_turn(answers, spent, truth, true))
     return turns
 
 
-def _turn(answers: Answers, truth: Truth, true: Integers) -> Turn:
+def _turn(answers: Answers, spent: float, truth: Truth, true: Integers) -> Turn:
+    """`spent`: seconds of processor time of the server for each second of load."""
     found = {query: np.array(ids, np.int64) for query, ids in answers.kept.items()}
     recall = float(np.mean([truth.share(query, ids, true[query]) for query, ids in found.items()]))
-    return Turn(answers.rate, answers.percentile(50), answers.percentile(99), recall)
+    return Turn(
+        answers.rate,
+        answers.percentile(50),
+        answers.percentile(99),
+        recall,
+        server_us=1e6 * spent / answers.rate,
+        client_us=1e6 * answers.work / answers.rate,
+    )
 
 
 def _tell(report: Report, turns: Turns, connections: int) -> None:
     """Everything measured, and a line and two panels of it for each number of connections."""
     shown: list[str] = []
+    costs: list[str] = []
     for name, its in turns.items():
         qps, p50, p99 = (Spread.of(_each(its, of)) for of in (_qps, _p50, _p99))
         recall = min(turn.recall for turn in its)
-        report.row(server=name, connections=connections, qps=qps, p50_ms=p50, p99_ms=p99, recall=recall)
+        server, client = (Spread.of(_each(its, of)) for of in (_server_us, _client_us))
+        report.row(
+            server=name,
+            connections=connections,
+            qps=qps,
+            p50_ms=p50,
+            p99_ms=p99,
+            recall=recall,
+            server_us_a_query=server,
+            client_us_a_query=client,
+        )
+        costs.append(f"{name} {server.median:.0f} + {client.median:.0f} us")
         shown.append(f"{name} {number(qps.median)} QPS, {p50.median:.2f} ({p99.median:.2f}) ms")
     report.figure(f"{_said(connections)}: answers a second, p50 (p99)", "; ".join(shown))
+    report.figure(
+        f"{_said(connections)}: processor time a query, server + client",
+        "; ".join(costs),
+    )
     for title, unit, of in (("queries a second", "QPS", _qps), ("p99", "ms", _p99)):
         bars = [
             Bar(f"{name} ({np.mean([turn.recall for turn in its]):.3f})", Spread.of(_each(its, of)))
@@ -171,6 +201,14 @@ def _p50(turn: Turn) -> float:
 
 def _p99(turn: Turn) -> float:
     return turn.p99
+
+
+def _server_us(turn: Turn) -> float:
+    return turn.server_us
+
+
+def _client_us(turn: Turn) -> float:
+    return turn.client_us
 
 
 def _said(connections: int) -> str:

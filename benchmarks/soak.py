@@ -19,6 +19,7 @@ from benchmarks.data import Floats, fashion_mnist
 from benchmarks.harness import Bar, Gate, Options, Panel, Report, Spread, number
 from benchmarks.load import WARM_UP, Answers, Load, LoadFailed, Search
 from benchmarks.servers.qstore import Qstore, QstoreClient
+from qstore_db.engines.embedded.statistics import disk_bytes
 
 QUESTION = (
     "Under minutes of mixed load, do the server's memory and directory keep their size? Does nothing fail?"
@@ -30,6 +31,8 @@ IDS = 200
 """Of each writer: all are written within a few seconds."""
 SAMPLES = 120
 """Looks at the server's memory and directory."""
+STRETCHES, QUANTILE = 10, 2.306
+"""The 97.5 % quantile of Student's t with 10 - 2 degrees of freedom."""
 EVERY = 4
 """One write in so many deletes instead."""
 
@@ -101,7 +104,7 @@ def _watched(server: Qstore, seconds: float) -> list[Sample]:
     samples: list[Sample] = []
     began = time.perf_counter()
     while (at := time.perf_counter() - began) < WARM_UP + seconds:
-        resident, own = memory(server.process.pid)
+        resident, own = memory(server.pid)
         samples.append(Sample(at, resident, own, disk_bytes(server.directory)))
         time.sleep(seconds / SAMPLES)
     return samples
@@ -117,24 +120,20 @@ def memory(pid: int) -> tuple[int, int]:
     return found["VmRSS"], found["RssAnon"]
 
 
-def disk_bytes(directory: Path) -> int:
-    """Bytes that the file system has given to all files in a folder: the files themselves may have holes."""
-    total = 0
-    for path in directory.rglob("*"):
-        try:
-            total += path.stat().st_blocks * 512
-        except FileNotFoundError:  # gone since it was listed
-            continue
-    return total
-
-
 def slope(at: Sequence[float], values: Sequence[float]) -> tuple[float, float, float]:
-    """Change of `values` in a unit of `at`, and its 95 % interval: a straight line by least squares."""
-    x, y = np.array(at) - np.mean(at), np.array(values)
+    """Change of `values` in a unit of `at`, and its 95 % interval: a straight line by least squares.
+
+    It goes through the means of ten stretches. Memory rises and falls while the index is extended, for many samples
+    at a time: taken one by one they would pass for independent, and the interval be far too narrow.
+    """
+    x, y = (
+        np.array([part.mean() for part in np.array_split(np.array(of), STRETCHES)]) for of in (at, values)
+    )
+    x -= x.mean()
     spread = float(x @ x)
     rise = float(x @ y) / spread
     rest = y - y.mean() - rise * x
-    reach = 1.96 * math.sqrt(float(rest @ rest) / (len(at) - 2) / spread)
+    reach = QUANTILE * math.sqrt(float(rest @ rest) / (STRETCHES - 2) / spread)
     return rise, rise - reach, rise + reach
 
 

@@ -20,6 +20,7 @@ GROUPS = {
     "RequestError",
     "ConfigurationError",
     "UnavailableError",
+    "OutcomeUnknownError",
     "HandleError",
     "ProtocolError",
     "CorruptionError",

@@ -50,6 +50,11 @@ class Server(Peer, Protocol):
     client: ClassVar[type[Client]]
     url: str
 
+    @property
+    def pid(self) -> int:
+        """Of its process, the first of them if they are several."""
+        ...
+
 
 def positions(client: Client, queries: Floats) -> list[Integers]:
     """What a client finds, query by query."""
@@ -85,6 +90,18 @@ def started(
             return process
     process.kill()
     raise RuntimeError(f"no server listens on port {port}: {log.read_text(errors='replace')[-2000:]}")
+
+
+def processor_seconds(pid: int) -> float:
+    """Time on the processors that a process and those that it has started have taken."""
+    folder = Path(f"/proc/{pid}")
+    try:
+        fields = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        children = (folder / "task" / str(pid) / "children").read_text(encoding="utf-8").split()
+    except FileNotFoundError:  # a child that has ended since it was listed
+        return 0.0
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(processor_seconds(int(child)) for child in children)
 
 
 def stopped(process: subprocess.Popen[bytes]) -> None:

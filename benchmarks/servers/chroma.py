@@ -68,6 +68,10 @@ class Chroma:
         self._process = started([program, "run", *where], self._port, self._scratch / "chroma.log")
         self._client = ChromaClient(self.url)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def widen(self, width: int) -> None:
         """A graph that the server has loaded keeps the width it was loaded with, so the server starts anew."""
         collection = self._client.api.get_collection("vectors", embedding_function=None)

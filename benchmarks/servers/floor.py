@@ -81,6 +81,10 @@ class Floor:
         self._process = started(argv, port, scratch / "floor.log", OMP_WAIT_POLICY="passive")
         self._client = FloorClient(self.url)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def widen(self, width: int) -> None:
         self._client.call("widen", {"width": width})
 

@@ -46,7 +46,7 @@ class Cluster:
         argv = [str(program), "-D", str(directory), "-h", HOST, "-p", str(port)]
         for name, value in _SETTINGS.items():
             argv += ["-c", f"{name}={value}"]
-        self._process = started(argv, port, directory.with_suffix(".log"), user=prepared.system_user)
+        self.process = started(argv, port, directory.with_suffix(".log"), user=prepared.system_user)
         self._port = port
         self.url = self.address("postgres")
 
@@ -60,7 +60,7 @@ class Cluster:
         return self.address(database)
 
     def close(self) -> None:
-        stopped(self._process)
+        stopped(self.process)
 
 
 def connection(url: str) -> Any:
@@ -129,6 +129,10 @@ class Postgres:
         fill(url, data, indexed=True)
         self.url = f"{url}#{data.metric}"
         self._client = PostgresClient(self.url)
+
+    @property
+    def pid(self) -> int:
+        return self._cluster.process.pid
 
     def widen(self, width: int) -> None:
         self._client.widen(width)

@@ -48,7 +48,7 @@ class Qstore:
         port = free_port()
         self.directory = scratch / "qstore"
         where = ["--path", str(self.directory), "--port", str(port), "--http-port", "off"]
-        self.process = started([*SERVE, *where], port, scratch / "qstore.log")
+        self._process = started([*SERVE, *where], port, scratch / "qstore.log")
         self.url = f"qstore://{HOST}:{port}"
         self.db = QuantumDatabase.connect(self.url, timeout=None)  # filling takes its time
         self.db.create_collection(
@@ -57,6 +57,10 @@ class Qstore:
         self.db.insert_many(ids=data.ids, vectors=data.base, progress=False)
         self.db.wait_indexed()
         self._client = QstoreClient(self.url)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def widen(self, width: int) -> None:
         """The index chooses its width itself."""
@@ -67,4 +71,4 @@ class Qstore:
     def close(self) -> None:
         self._client.close()
         self.db.close()
-        stopped(self.process)
+        stopped(self._process)

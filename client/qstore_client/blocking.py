@@ -7,13 +7,14 @@ import os
 import select
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import ParamSpec, Self, TypeVar
 
 from qstore_client.exchange import Call, Exchange, watch_call, write_call
-from qstore_client.handshake import hello, welcome
+from qstore_client.handshake import hello, not_connected, welcome
 from qstore_client.retrying import Patience
 from qstore_client.target import Target
 from qstore_db.database.operations import Operation, WriteOperation
@@ -35,7 +36,9 @@ from qstore_db.wire.messages import Kind, Message, decode, encode
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_READ = 1 << 18
+_READ = 1 << 16
+_FRESH_SECONDS = 0.5
+_LEAST_SECONDS = 0.001
 
 
 class _LostError(Exception):
@@ -51,28 +54,31 @@ class Connection:
         self._reader = FrameReader(self._limits)
         self._messages: Iterator[tuple[Message, int]] = iter(())
         self._last_id = 0
+        self._timeout: float | None = -1.0
+        self._used = time.monotonic()
         self._going_away = False
         self.usable = True
         try:
             self._socket = target.connect(timeout)
-            if target.tls is not None:
-                self._socket = target.tls.wrap_socket(self._socket, server_hostname=target.host)
-            self._socket.settimeout(timeout)
-            self._send(hello(target))
-            self.welcome = welcome(next(self._receive())[0])
-        except ssl.SSLError as error:
-            raise UnreachableError(f"{target.url}: TLS failed: {error}", subject=target.url) from error
+            try:
+                if target.tls is not None:
+                    self._socket = target.tls.wrap_socket(self._socket, server_hostname=target.host)
+                self._set_timeout(timeout)
+                self._send(hello(target))
+                self.welcome = welcome(next(self._receive())[0])
+            except BaseException:
+                self._socket.close()
+                raise
         except (OSError, _LostError) as error:
-            why = getattr(error, "strerror", None) or error or "it closed the connection"
-            raise UnreachableError(f"{target.url} cannot be reached: {why}", subject=target.url) from error
+            raise not_connected(target, error) from error
 
     def call(self, call: Call[T], timeout: float | None) -> T:
         """Raises UnreachableError where the server did not take the call, _LostError where nobody knows."""
         self._last_id += 1
         exchange = Exchange(call, self._last_id, self.welcome, timeout)
         self.usable = False
-        self._socket.settimeout(timeout)
         try:
+            self._set_timeout(timeout)
             for frame in exchange.begin():
                 self._send(frame)
             until = None if timeout is None else time.monotonic() + timeout
@@ -80,13 +86,13 @@ class Connection:
                 for message, nbytes in self._receive(until):
                     for frame in self._take(exchange, message, nbytes):
                         self._send(frame)
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             with contextlib.suppress(OSError):
                 self._send(encode(Message(Kind.CANCEL, exchange.id)))
-            raise
+            raise TimeoutError from None
         except (OSError, ssl.SSLError) as error:
             raise _LostError(str(error)) from error
-        self.usable = not self._going_away
+        self.usable, self._used = not self._going_away, time.monotonic()
         return exchange.result()
 
     def stream(self, call: Call[T]) -> Iterator[T]:
@@ -94,8 +100,8 @@ class Connection:
         self._last_id += 1
         exchange = Exchange(call, self._last_id, self.welcome, None)
         self.usable = False
-        self._socket.settimeout(None)
         try:
+            self._set_timeout(None)
             for frame in exchange.begin():
                 self._send(frame)
             while not exchange.done:
@@ -115,7 +121,12 @@ class Connection:
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def is_alive(self) -> bool:
-        """Whether the server has not said anything since the last call: it would be that it is going away."""
+        """Whether the server has not said anything since the last call: it would be that it is going away.
+
+        After a moment only: asking the system costs as much as sending a request, and what is lost is sent again.
+        """
+        if time.monotonic() - self._used < _FRESH_SECONDS:
+            return True
         try:
             readable, _, _ = select.select([self._socket], [], [], 0)
         except (OSError, ValueError):
@@ -126,6 +137,21 @@ class Connection:
         self.usable = False
         self._socket.close()
 
+    def _set_timeout(self, timeout: float | None) -> None:
+        """How long the system waits for the other side. Python's own timeouts would cost a call to it each time."""
+        if (
+            timeout is not None
+            and self._timeout is not None
+            and 0.9 * self._timeout <= timeout <= self._timeout
+        ):
+            return
+        self._socket.settimeout(None)
+        self._timeout = timeout
+        seconds = 0.0 if timeout is None else max(timeout, _LEAST_SECONDS)
+        value = struct.pack("@ll", int(seconds), int(seconds % 1.0 * 1e6))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+
     def _take(self, exchange: Exchange[T], message: Message, nbytes: int) -> Iterator[list[Bytes]]:
         if message.kind is Kind.GOAWAY:
             self._going_away = True
@@ -134,10 +160,12 @@ class Connection:
         elif message.kind is Kind.PING:
             yield encode(Message(Kind.PONG, message.id))
         elif message.kind is Kind.ERROR and message.id == 0:
-            raise error_of(message.body)
+            self._going_away = True
+            if not exchange.done:  # else the answer came just before, as when a token revokes itself
+                raise error_of(message.body)
         elif message.id == exchange.id:
             yield from exchange.take(message, nbytes)
-        else:
+        elif message.kind is not Kind.WINDOW:  # which may still come for an upload that was refused
             raise ProtocolError(f"a message for {message.id}, which was not asked for")
 
     def _send(self, frame: list[Bytes]) -> None:
@@ -146,11 +174,8 @@ class Connection:
     def _receive(self, until: float | None = None) -> Iterator[tuple[Message, int]]:
         """The messages of the next bytes to come that complete any."""
         while True:
-            if until is not None:
-                left = until - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError
-                self._socket.settimeout(left)
+            if until is not None and time.monotonic() >= until:
+                raise TimeoutError
             data = self._socket.recv(_READ)
             if not data:
                 raise _LostError("the server closed the connection")
@@ -207,7 +232,7 @@ class RemoteEdge:
         patience = Patience(None, self._target.retries)
         while True:
             self._check()
-            failure: QStoreError
+            failure: QStoreError = UnreachableError("the server ended the stream", subject=self.where)
             try:
                 with self._watching() as connection:
                     for changes, sequence in connection.stream(watch_call(collection, since)):

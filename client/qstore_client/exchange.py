@@ -34,13 +34,16 @@ class Call(Generic[T]):
         key: bytes | None = None,
         repeatable: bool = True,
         patient: bool = False,
+        many: bool = False,
     ) -> None:
+        """many: whether it may be streamed."""
         self.name = name
         self.body = body
         self.understand = understand
         self.key = key
         self.repeatable = repeatable
         self.patient = patient
+        self.many = many
 
     @classmethod
     def of(cls, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> Call[T]:
@@ -69,6 +72,7 @@ def write_call(operation: WriteOperation[P], *args: P.args, **kwargs: P.kwargs) 
         lambda given: Written(given["sequence"], given["count"]),
         key=draw_key(),
         patient=operation.many,
+        many=operation.many,
     )
 
 
@@ -126,6 +130,9 @@ class Exchange(Generic[T]):
             self.done, self._answer = True, joined(self._parts)
         elif message.kind is Kind.ERROR:
             self.done, self._error = True, error_of(message.body)
+            if self._upload is not None and not self._upload.complete:
+                yield encode(Message(Kind.END, self.id))  # nothing more of it will come
+            self._upload = None
         elif message.kind is Kind.WINDOW:
             if self._upload is not None and not self._upload.complete:
                 self._upload.grant(message.body)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
 from qstore_client.exchange import Call, Exchange, watch_call, write_call
-from qstore_client.handshake import hello, welcome
+from qstore_client.handshake import hello, not_connected, welcome
 from qstore_client.retrying import Patience
 from qstore_client.target import Target, prepare
 from qstore_db.database.operations import Operation, WriteOperation
@@ -47,7 +46,7 @@ class Connection(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._greeted: asyncio.Future[Welcome] = loop.create_future()
-        self._room = asyncio.Semaphore(1)
+        self._room = self._uploads = asyncio.Semaphore(1)
         self.usable = True
 
     async def call(self, call: Call[T]) -> T:
@@ -56,7 +55,7 @@ class Connection(asyncio.Protocol):
         A call that is cancelled is taken back.
         """
         greeting = await self._greeted
-        async with self._room:
+        async with self._uploads if call.many else contextlib.nullcontext(), self._room:
             await self._writable.wait()
             if not self.usable or self._transport is None:
                 raise UnreachableError("the server is going away", subject=call.name)
@@ -153,6 +152,7 @@ class Connection(asyncio.Protocol):
         if not self._greeted.done():
             found = welcome(message)
             self._room = asyncio.Semaphore(found.requests)
+            self._uploads = asyncio.Semaphore(found.uploads)
             self._greeted.set_result(found)
         elif message.kind is Kind.GOAWAY:
             self.usable = False
@@ -179,7 +179,7 @@ class Connection(asyncio.Protocol):
         elif message.id in self._abandoned:
             if message.kind in (Kind.RESPONSE, Kind.END, Kind.ERROR):
                 self._abandoned.discard(message.id)
-        else:
+        elif message.kind is not Kind.WINDOW:  # which may still come for an upload that was refused
             raise ProtocolError(f"a message for {message.id}, which was not asked for")
 
     def _send(self, frame: list[Bytes]) -> None:
@@ -250,7 +250,7 @@ class AsyncRemoteEdge:
         patience = Patience(None, self._target.retries)
         while True:
             self._check()
-            failure: QStoreError
+            failure: QStoreError = UnreachableError("the server ended the stream", subject=self.where)
             try:
                 connection = await self._connected()
                 async for changes, sequence in connection.stream(watch_call(collection, since)):
@@ -339,10 +339,7 @@ class AsyncRemoteEdge:
                     with contextlib.suppress(OSError):
                         prepare(plain)
             await connection.greeted
-        except ssl.SSLError as error:
-            raise UnreachableError(f"{target.url}: TLS failed: {error}", subject=target.url) from error
         except (OSError, _LostError) as error:
-            why = getattr(error, "strerror", None) or error
-            raise UnreachableError(f"{target.url} cannot be reached: {why}", subject=target.url) from error
+            raise not_connected(target, error) from error
         self._connection = connection
         return connection

@@ -16,6 +16,7 @@ from qstore_db.cli.importing import import_records
 from qstore_db.cli.output import print_error
 from qstore_db.cli.searching import query, tunnel
 from qstore_db.cli.serving import serve
+from qstore_db.cli.tokens import app as tokens
 from qstore_db.cli.upkeep import backup, collections, restore, stats, verify
 from qstore_db.errors import QStoreError
 
@@ -41,6 +42,7 @@ app.command("backup")(backup)
 app.command("restore")(restore)
 app.command("doctor")(doctor)
 app.command("serve")(serve)
+app.add_typer(tokens, name="token")
 
 
 def _version(wanted: bool) -> None:
@@ -65,7 +67,7 @@ def _top(
 app.callback(
     invoke_without_command=True,
     help="A vector database with superposed contexts and tunnelling search.\n\n"
-    "Commands that read a database take --path, or the environment variable QSTORE_PATH.\n\n"
+    "Commands that use a database take --path, or the environment variable QSTORE_PATH; or --url, for a server.\n\n"
     f"[bold]Exit codes[/bold]\n\n{_ERROR_CODES}",
 )(_top)
 

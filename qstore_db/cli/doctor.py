@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from qstore_db.cli import exits, options
-from qstore_db.cli.opening import is_database
 from qstore_db.cli.output import show, size
+from qstore_db.engines.embedded.directory import is_database
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,7 +51,8 @@ def doctor(
 ) -> None:
     """What is installed, and what state a database directory is in. Exits with 1 where something is wrong.
 
-    Works on a directory that another process has open, and says which; its inside is then left alone.
+    Works on a directory that another process has open, and says which. A server is asked about its inside; where it
+    is no server, the inside is left alone.
     """
     findings = [*_installed(), *(() if path is None else _directory(path))]
     healthy = all(finding.level != "problem" for finding in findings)
@@ -141,6 +142,7 @@ def _inside(path: Path) -> Iterator[Finding]:
         return
     error = answer.get("error")
     if error is None:
+        yield _lock(path, answer)
         yield from _statistics(answer)
     elif error["code"] == "locked":
         yield Finding(
@@ -157,10 +159,18 @@ _REMEDIES = {
 }
 
 
+def _lock(path: Path, stats: dict[str, Any]) -> Finding:
+    if "server" not in stats:
+        return Finding("ok", "lock", "free: no process has the directory open")
+    from qstore_db.engines.embedded.ownership import owner_of
+
+    others = stats["server"]["gauges"]["connections"] - 1
+    return Finding("ok", "lock", f"served by {owner_of(path)}; connections besides this one: {others:,.0f}")
+
+
 def _statistics(stats: dict[str, Any]) -> Iterator[Finding]:
     from qstore_db.engines.embedded.layout import FORMAT
 
-    yield Finding("ok", "lock", "free: no process has the directory open")
     yield Finding("ok", "format", str(FORMAT))
     if stats["read_only"]:
         yield Finding("problem", "store", f"read-only: {stats['read_only']}", "run `qstore verify`")

@@ -8,6 +8,8 @@ from qstore_db.errors import (
     ConfigurationError,
     CorruptionError,
     HandleError,
+    OutcomeUnknownError,
+    ProtocolError,
     QStoreError,
     RequestError,
     UnavailableError,
@@ -20,6 +22,7 @@ CONFIGURATION: Final = 3
 UNAVAILABLE: Final = 4
 HANDLE: Final = 5
 CORRUPTION: Final = 6
+OUTCOME_UNKNOWN: Final = 7
 INTERNAL: Final = 70
 INTERRUPTED: Final = 130
 
@@ -27,10 +30,12 @@ MEANINGS: Final = {
     OK: "done",
     REQUEST: "the database refused the request, or doctor found something to attend to",
     USAGE: "the command line is wrong",
-    CONFIGURATION: "fix the configuration: no such database, locked by another process, a missing extra",
-    UNAVAILABLE: "nothing was written, try again: the disk is full, the queue is full, a timeout",
+    CONFIGURATION: "fix the configuration: no such database, locked by another process, a missing extra, "
+    "a port in use, a token that does not allow it, an address where no qstore server answers",
+    UNAVAILABLE: "nothing was written, try again: the disk or the queue is full, a timeout, no server answers",
     HANDLE: "the store has become read-only or was closed: run doctor, then try again",
     CORRUPTION: "stored bytes are not what was written: restore a backup",
+    OUTCOME_UNKNOWN: "the connection was lost: look whether it was done before you try again",
     INTERNAL: "a mistake in qstore itself: please report it",
     INTERRUPTED: "interrupted",
 }
@@ -41,6 +46,8 @@ _GROUPS: Final = (
     (UnavailableError, UNAVAILABLE),
     (HandleError, HANDLE),
     (CorruptionError, CORRUPTION),
+    (OutcomeUnknownError, OUTCOME_UNKNOWN),
+    (ProtocolError, CONFIGURATION),  # something else listens there, or one side speaks TLS and the other not
 )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from qstore_db.cli import options
-from qstore_db.cli.opening import opened
+from qstore_db.cli.opening import Place, opened
 from qstore_db.cli.output import print_warnings, show
 from qstore_db.errors import ArgumentError, QStoreError, UnavailableError
 
@@ -28,7 +28,10 @@ Metric = Literal["cosine", "l2", "dot"]
 
 
 def import_records(
-    path: options.Where,
+    path: options.Where = None,
+    url: options.Url = None,
+    token: options.Token = None,
+    tls: options.Tls = None,
     file: Annotated[
         Path | None,
         typer.Argument(help=".npz, .npy, .jsonl, .parquet, .arrow, .feather or .csv.", show_default=False),
@@ -39,22 +42,23 @@ def import_records(
     ] = False,
     metric: Annotated[
         Metric | None,
-        typer.Option("--metric", help="Of the collection that --create makes. [default: cosine]"),
+        typer.Option("--metric", help="Of the collection that --create makes.", show_default="cosine"),
     ] = None,
     id_field: Annotated[
         str | None,
-        typer.Option("--id-field", metavar="NAME", help="Where ids are. [default: id, or the row]"),
+        typer.Option("--id-field", metavar="NAME", help="Where ids are.", show_default="id, or the row"),
     ] = None,
     vector_field: Annotated[
         str | None,
-        typer.Option("--vector-field", metavar="NAME", help="Where vectors are. [default: vector]"),
+        typer.Option("--vector-field", metavar="NAME", help="Where vectors are.", show_default="vector"),
     ] = None,
     context_field: Annotated[
         str | None,
         typer.Option(
             "--context-field",
             metavar="NAME",
-            help="Where contexts are: a name, or names with weights. [default: contexts]",
+            help="Where contexts are: a name, or names with weights.",
+            show_default="contexts",
         ),
     ] = None,
     ids: Annotated[
@@ -89,10 +93,11 @@ def import_records(
         raise typer.BadParameter("a metric is chosen once: add --create", param_hint="--metric")
     if data is not None and not fashion_mnist:
         raise typer.BadParameter("it belongs to --fashion-mnist", param_hint="--data")
+    place = Place.of(path, url, token, tls)
     fields = sources.Fields(id_field, vector_field, context_field)
     source = sources.fashion_mnist(data) if file is None else sources.open_source(file, fields, ids)
     started = time.monotonic()
-    with opened(path, create=True) as database:
+    with opened(place, create=True) as database:
         made = create and _create(database, collection, source.dimension, metric)
         stored = _store(database, collection, source, upsert)
         seconds = time.monotonic() - started
@@ -124,11 +129,12 @@ def _create(database: QuantumDatabase, name: str, dimension: int, metric: Metric
     if name not in database.list_collections():
         database.create_collection(name, dimension=dimension, metric=metric or "cosine")
         return True
-    known = database.stats()["collections"][name]["spec"]["metric"]
-    if metric is not None and metric != known:
-        raise ArgumentError(
-            f"collection {name!r} exists with metric {known!r}, not {metric!r}", subject="metric"
-        )
+    if metric is not None:
+        known = database.stats()["collections"][name]["spec"]["metric"]
+        if metric != known:
+            raise ArgumentError(
+                f"collection {name!r} exists with metric {known!r}, not {metric!r}", subject="metric"
+            )
     return False
 
 

@@ -11,9 +11,37 @@ import typer
 from qstore_db.records import ContextLike
 
 Where: TypeAlias = Annotated[
-    Path,
+    Path | None,
     typer.Option(
-        "--path", metavar="DIR", envvar="QSTORE_PATH", help="Directory of the database.", show_default=False
+        "--path",
+        metavar="DIR",
+        help="Directory of the database; or the variable QSTORE_PATH.",
+        show_default=False,
+    ),
+]
+Url: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--url", metavar="URL", help="In place of --path: a server, qstore://HOST:PORT.", show_default=False
+    ),
+]
+Token: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        metavar="TEXT",
+        help="For --url; better in the variable QSTORE_TOKEN, which no other user sees.",
+        show_default=False,
+    ),
+]
+Tls: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--tls",
+        metavar="FILE|system|off",
+        help="For --url: a file with the server's certificate, or system for one that this machine trusts; "
+        "or the variable QSTORE_TLS.",
+        show_default=False,
     ),
 ]
 Json: TypeAlias = Annotated[

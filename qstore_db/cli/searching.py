@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from qstore_db.cli import options
-from qstore_db.cli.opening import opened
+from qstore_db.cli.opening import Place, opened
 from qstore_db.cli.output import brief, print_warnings, show, table
 from qstore_db.cli.page import write_tunnel_page
 from qstore_db.errors import ArgumentError, RecordNotFoundError
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 
 def query(
-    path: options.Where,
+    path: options.Where = None,
+    url: options.Url = None,
+    token: options.Token = None,
+    tls: options.Tls = None,
     vector: options.Vector = None,
     vector_file: options.VectorFile = None,
     id: options.Id = None,
@@ -44,8 +47,8 @@ def query(
     Give the vector by one of --vector, --vector-file and --id; with --id the record itself is left out.
     """
     asked, where = options.read_context(context), options.read_filter(filter)
-    given = _given(vector, vector_file, id)
-    with opened(path) as database:
+    given, place = _given(vector, vector_file, id), Place.of(path, url, token, tls)
+    with opened(place) as database:
         result = database.query(
             given if given is not None else _stored(database, id, collection),
             top_k=top_k if id is None else top_k + 1,
@@ -74,7 +77,10 @@ def query(
 
 
 def tunnel(
-    path: options.Where,
+    path: options.Where = None,
+    url: options.Url = None,
+    token: options.Token = None,
+    tls: options.Tls = None,
     vector: options.Vector = None,
     vector_file: options.VectorFile = None,
     id: options.Id = None,
@@ -168,8 +174,8 @@ def tunnel(
     With --id the record itself is left out of the lists, but counts in its own well.
     """
     asked, where = options.read_context(context), options.read_filter(filter)
-    given = _given(vector, vector_file, id)
-    with opened(path) as database:
+    given, place = _given(vector, vector_file, id), Place.of(path, url, token, tls)
+    with opened(place) as database:
         result = database.tunnel_search(
             given if given is not None else _stored(database, id, collection),
             barrier_threshold=barrier_threshold,

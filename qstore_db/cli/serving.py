@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from qstore_db.cli import options
-from qstore_db.cli.output import print_json
+from qstore_db.cli.output import print_json, print_warnings, show, table
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from qstore_server.config import ServerConfig
     from qstore_server.running import Listening
 
 
@@ -27,15 +30,19 @@ def serve(
         ),
     ] = None,
     host: Annotated[
-        str | None, typer.Option("--host", metavar="ADDRESS", help="Where to listen. [default: 127.0.0.1]")
+        str | None,
+        typer.Option("--host", metavar="ADDRESS", help="Where to listen.", show_default="127.0.0.1"),
     ] = None,
     port: Annotated[
-        int | None, typer.Option("--port", metavar="N", help="0: any free one. [default: 7740]")
+        int | None, typer.Option("--port", metavar="N", help="0: any free one.", show_default="7740")
     ] = None,
     http_port: Annotated[
         str | None,
         typer.Option(
-            "--http-port", metavar="N|off", help="Of health and metrics; 0: any free one. [default: 7741]"
+            "--http-port",
+            metavar="N|off",
+            help="Of health and metrics; 0: any free one.",
+            show_default="7741",
         ),
     ] = None,
     config: Annotated[
@@ -62,8 +69,8 @@ def serve(
         bool | None,
         typer.Option(
             "--require-token/--no-require-token",
-            help="Whether clients show a token. [default: unless both addresses are loopback]",
-            show_default=False,
+            help="Whether clients show a token.",
+            show_default="unless both addresses are loopback",
         ),
     ] = None,
     allow_insecure: Annotated[
@@ -76,12 +83,20 @@ def serve(
     ] = None,
     log_format: Annotated[
         Literal["json", "text"] | None,
-        typer.Option("--log-format", help="Of the log on stderr. [default: json]", show_default=False),
+        typer.Option("--log-format", help="Of the log on stderr.", show_default="json"),
     ] = None,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"] | None,
-        typer.Option("--log-level", help="The least that is logged. [default: info]", show_default=False),
+        typer.Option("--log-level", help="The least that is logged.", show_default="info"),
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Say whether it would start, and with what settings from where; do not start.",
+            show_default=False,
+        ),
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Serve a database to many clients until SIGTERM or SIGINT.
@@ -108,7 +123,10 @@ def serve(
         log_format=log_format,
         log_level=log_level,
     )
-    running.serve(settings, _announce_json if json else _announce)
+    if check:
+        _checked(settings, json)
+    else:
+        running.serve(settings, _announce_json if json else _announce)
 
 
 def _announce(listening: Listening) -> None:
@@ -135,3 +153,29 @@ def _announce_json(listening: Listening) -> None:
             "pid": os.getpid(),
         }
     )
+
+
+def _checked(settings: ServerConfig, json: bool) -> None:
+    """What `--check` prints. Raises the error that starting would."""
+    from qstore_server.checking import check
+
+    warnings = check(settings)
+    found = settings.describe()
+
+    def draw(console: Console) -> None:
+        drawn = table("setting", "source", "value")
+        for each in found:
+            drawn.add_row(each.name, each.source, _shown(each.value))
+        console.print(drawn)
+        print_warnings(console, warnings)
+        console.print("a server would start with these settings, if its ports are free", style="green")
+
+    told = [{"name": each.name, "value": each.value, "source": each.source} for each in found]
+    show({"ok": True, "settings": told, "warnings": warnings}, json, draw)
+
+
+def _shown(value: object) -> str:
+    """As a file or variable would say it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else str(value)

@@ -8,16 +8,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qstore_db.cli import exits, options
-from qstore_db.cli.opening import check_database, opened
+from qstore_db.cli.opening import Place, check_database, is_served, opened
 from qstore_db.cli.output import pairs, show, size, table
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
+
+    from qstore_db.engines.embedded.verify import Report
+
+_TO = "DESTINATION"
 
 
-def collections(path: options.Where, json: options.Json = False) -> None:
+def collections(
+    path: options.Where = None,
+    url: options.Url = None,
+    token: options.Token = None,
+    tls: options.Tls = None,
+    json: options.Json = False,
+) -> None:
     """The collections of a database: what they hold and how they are searched."""
-    with opened(path) as database:
+    with opened(Place.of(path, url, token, tls)) as database:
         described = database.stats()["collections"]
     listed = [{**c["spec"], "records": c["records"]} for c in described.values()]
 
@@ -31,9 +42,15 @@ def collections(path: options.Where, json: options.Json = False) -> None:
     show({"collections": listed}, json, draw)
 
 
-def stats(path: options.Where, json: options.Json = False) -> None:
-    """Counts, disk and memory, index lag and faults."""
-    with opened(path) as database:
+def stats(
+    path: options.Where = None,
+    url: options.Url = None,
+    token: options.Token = None,
+    tls: options.Tls = None,
+    json: options.Json = False,
+) -> None:
+    """Counts, disk and memory, index lag and faults; of a server also what it did."""
+    with opened(Place.of(path, url, token, tls)) as database:
         found = database.stats()
 
     def draw(console: Console) -> None:
@@ -69,19 +86,37 @@ def stats(path: options.Where, json: options.Json = False) -> None:
                 "exact" if c["graph_recall"] is None else f"{c['graph_recall']:.3f}",
             )
         console.print(drawn)
+        if "server" in found:
+            console.print(_requests(found["server"]))
 
     show(found, json, draw)
 
 
-def verify(path: options.Where, json: options.Json = False) -> None:
+def _requests(server: dict[str, Any]) -> Table:
+    """One row for each op that was asked for."""
+    numbers = ("requests", "errors", "p50 ms", "p99 ms")
+    drawn = table(
+        "op", *numbers, right=numbers, title=f"Served to {server['gauges']['connections']:.0f} connections"
+    )
+    for name, op in server["operations"].items():
+        errors = sum(op["errors"].values())
+        drawn.add_row(name, f"{op['count']:,}", f"{errors:,}", f"{op['p50_ms']:g}", f"{op['p99_ms']:g}")
+    return drawn
+
+
+def verify(
+    path: options.Where = None,
+    url: options.Url = None,
+    token: options.Token = None,
+    tls: options.Tls = None,
+    json: options.Json = False,
+) -> None:
     """Check every stored byte against its checksum. Exits with 6 where something is damaged."""
-    check_database(path)
     from dataclasses import asdict
 
-    from qstore_db.engines.embedded.verify import verify_directory
-
-    report = verify_directory(path)
-    data: dict[str, Any] = {"ok": report.ok, "path": str(path), **asdict(report)}
+    place = Place.of(path, url, token, tls)
+    report = _report(place)
+    data: dict[str, Any] = {"ok": report.ok, "path": place.name, **asdict(report)}
 
     def draw(console: Console) -> None:
         console.print(
@@ -104,17 +139,44 @@ def verify(path: options.Where, json: options.Json = False) -> None:
         raise typer.Exit(exits.CORRUPTION)
 
 
+def _report(place: Place) -> Report:
+    """By whoever has the database open, else in a process of its own."""
+    from qstore_db.engines.embedded.verify import Report, verify_directory
+
+    if place.path is not None:
+        check_database(place.path)
+        if not is_served(place.path):
+            return verify_directory(place.path)
+    with opened(place) as database:
+        return Report.of(database.verify())
+
+
 def backup(
     destination: Annotated[
-        Path, typer.Argument(help="A folder that does not exist yet.", show_default=False)
+        Path,
+        typer.Argument(
+            help="A folder that does not exist yet; with --url one on the server's machine, by its whole path.",
+            show_default=False,
+        ),
     ],
-    path: options.Where,
+    path: options.Where = None,
+    url: options.Url = None,
+    token: options.Token = None,
+    tls: options.Tls = None,
     json: options.Json = False,
 ) -> None:
     """A consistent copy in a new folder, with a checksum for every file."""
-    with opened(path) as database:
-        made = database.backup(destination)
-    _done("backed up", path, made, json)
+    place = Place.of(path, url, token, tls)
+    if place.url is not None and not destination.is_absolute():
+        raise typer.BadParameter("name a folder of the server's machine by its whole path", param_hint=_TO)
+    with opened(place) as database:
+        # A server works in another folder than this command.
+        made = database.backup(destination if place.url is not None else destination.absolute())
+    if place.url is None:
+        _done("backed up", place.name, made, json)
+    else:  # the files are out of sight
+        data = {"source": place.name, "destination": str(made)}
+        show(data, json, lambda console: console.print(f"backed up {place.name} to {made}, over there"))
 
 
 def restore(
@@ -130,11 +192,11 @@ def restore(
     """Make a database from a backup; every checksum is verified first."""
     from qstore_db.database import restore as restore_backup
 
-    _done("restored", source, restore_backup(source, path), json)
+    _done("restored", str(source), restore_backup(source, path), json)
 
 
-def _done(verb: str, source: Path, made: Path, json: bool) -> None:
+def _done(verb: str, source: str, made: Path, json: bool) -> None:
     files = [file for file in made.rglob("*") if file.is_file()]
     bytes_ = sum(file.stat().st_size for file in files)
-    data = {"source": str(source), "destination": str(made), "files": len(files), "bytes": bytes_}
+    data = {"source": source, "destination": str(made), "files": len(files), "bytes": bytes_}
     show(data, json, lambda c: c.print(f"{verb} {source} to {made}: {len(files)} files, {size(bytes_)}"))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qstore_db.config import DatabaseConfig
-from qstore_db.database.arguments import check_name, check_since, check_spec
+from qstore_db.database.arguments import check_name, check_spec
 from qstore_db.database.backup import backup
 from qstore_db.database.groups import GroupCalls
 from qstore_db.database.reads import Reads
@@ -26,7 +26,6 @@ from qstore_db.database.writes import Writes
 from qstore_db.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from qstore_db.engines.base import Feed
     from qstore_db.engines.embedded.engine import EmbeddedEngine
 
 
@@ -101,10 +100,6 @@ class Core:
             collection["spec"] = {**asdict(spec), "metric": spec.metric.value}
             collection["recovery"] = None if recovery is None else asdict(recovery)
         return {"directory": str(self.directory), **statistics}
-
-    def feed(self, collection: str, since: int | None) -> Feed:
-        """The changes after `since`; None: those from now on."""
-        return self.engine.feed(collection, self.engine.sequence if since is None else check_since(since))
 
     def backup(self, dest: str | Path) -> Path:
         return backup(self.engine, Path(dest))

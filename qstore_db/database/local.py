@@ -55,7 +55,7 @@ class LocalEdge:
         return work(*args, **kwargs)
 
     def watch(self, collection: str, since: int | None) -> Iterator[Change]:
-        feed = self.core.feed(collection, since)
+        feed = self.core.watches.start(collection, since)
         while True:
             yield from feed.next(WATCH_OPS)
             feed.wait()
@@ -103,9 +103,10 @@ class AsyncLocalEdge:
         return await loop.run_in_executor(self._threads, lambda: work(*args, **kwargs))
 
     async def watch(self, collection: str, since: int | None) -> AsyncIterator[Change]:
-        feed = await self.compute(self.core.feed, collection, since)
+        feed = await self.compute(self.core.watches.start, collection, since)
         changed, bell = asyncio.Event(), Bell(asyncio.get_running_loop())
-        unsubscribe = self.core.engine.subscribe(lambda: bell.ring(changed.set))
+        # Kept while waiting: looking is what moves a quiet collection's feed along with the others.
+        unsubscribe = self.core.watches.subscribe(lambda: bell.ring(changed.set) if feed.due() else None)
         try:
             while True:
                 changed.clear()

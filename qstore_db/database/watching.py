@@ -5,17 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from qstore_db.database.arguments import check_able
+from qstore_db.database.arguments import check_able, check_since
 from qstore_db.engines.base import Feed
-from qstore_db.errors import ArgumentError
 
 if TYPE_CHECKING:
     from qstore_db.engines.embedded.engine import EmbeddedEngine
-
-BATCH = 1_000
-"""Ops that a watcher reads at once: some ten milliseconds, and no more than their records in memory."""
 
 
 class WatchCalls:
@@ -31,15 +25,9 @@ class WatchCalls:
         follows it. Raises CollectionNotFoundError, SequenceExpired, ArgumentError.
         """
         check_able(self._engine, "watch", "watch")
-        return self._engine.feed(collection, self._engine.sequence if since is None else _sequence(since))
+        return self._engine.feed(collection, self._engine.sequence if since is None else check_since(since))
 
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call after each commit, drop and close, as `WatchableEngine.subscribe` says."""
         check_able(self._engine, "watch", "watch")
         return self._engine.subscribe(callback)
-
-
-def _sequence(since: object) -> int:
-    if isinstance(since, bool) or not isinstance(since, (int, np.integer)):
-        raise ArgumentError(f"since={since!r} must be an op sequence, an integer", subject="since")
-    return int(since)

@@ -15,6 +15,7 @@ from rich.table import Table
 from qstore_db.demo.beyond import FAR, Case, Comparison, R
 from qstore_db.demo.crash import Kill
 from qstore_db.demo.findings import Findings
+from qstore_db.demo.serving import ServerProcess
 from qstore_db.demo.showcase import Answer
 from qstore_db.records import Match
 
@@ -30,6 +31,10 @@ class Terminal:
     def begin(self, source: str, directory: Path) -> None:
         self._say(f"Data: {source}")
         self._say(f"Database: {directory}")
+
+    def serving(self, server: ServerProcess, seconds: float) -> None:
+        self._say(f"Server: {server.url}, process {server.pid}, with TLS and a token, up in {seconds:.1f} s")
+        self._say("A client of it asks everything from here on, and its times are what is printed.")
 
     def imported(self, count: int, seconds: float) -> None:
         self._say(
@@ -63,11 +68,12 @@ class Terminal:
 
     def kill(self, round_: int, kill: Kill) -> None:
         if round_ == 0:
-            self._head("A writing process, killed with SIGKILL")
+            self._head("The server, killed with SIGKILL amid writes, and started again")
+            self._say("Acknowledged before the kill + after it; back: the same client has an answer again.")
         check = "intact" if not kill.problems else "; ".join(kill.problems)
         self._say(
-            f"  kill {round_ + 1}: {kill.acknowledged:,} writes acknowledged, {kill.kept:,} found, "
-            f"{kill.lost} lost; {check}; open in {kill.reopened_seconds:.2f} s"
+            f"  kill {round_ + 1}: {kill.before:,} + {kill.acknowledged - kill.before:,} acknowledged, "
+            f"{kill.kept:,} found, {kill.lost} lost; {check}; back in {kill.seconds:.2f} s"
         )
 
     def after_kills(self, findings: Findings) -> None:
@@ -75,7 +81,7 @@ class Terminal:
 
     def end(self, report: Path, seconds: float) -> None:
         self._head(f"Done in {seconds:.0f} s")
-        self._console.print(f"Report: {report}", soft_wrap=True)
+        self._say(f"Report: {report}")
 
     @contextmanager
     def progress(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
@@ -92,7 +98,7 @@ class Terminal:
         self._console.print(text, style="bold")
 
     def _say(self, text: str) -> None:
-        self._console.print(text)
+        self._console.print(text, soft_wrap=True)
 
 
 def tally(matches: Sequence[Match]) -> str:

@@ -7,13 +7,16 @@ from typing import Any
 
 from qstore_db.errors import QStoreError, UnavailableError
 
+MAX_TEXT = 4096
+"""Characters of a message or a subject: they may quote what a peer sent, which may be as long as a frame."""
+
 
 def fault_body(error: QStoreError) -> dict[str, Any]:
-    """The body of an ERROR message."""
+    """The body of an ERROR message. It fits every frame, whatever the error tells."""
     return {
         "code": error.code,
-        "message": error.message,
-        "subject": error.subject,
+        "message": _text(error.message),
+        "subject": None if error.subject is None else _text(error.subject),
         "retryable": error.retryable,
     }
 
@@ -31,6 +34,12 @@ def error_of(body: object) -> QStoreError:
         kind = UnavailableError if body.get("retryable") is True else QStoreError
         message = f"{message} [{code}]"
     return kind(message, subject=subject if isinstance(subject, str) else None)
+
+
+def _text(told: str) -> str:
+    """Escaped where it is no Unicode, as the path of a file may be, and cut where it is too long."""
+    text = told.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 3]}..."
 
 
 def _kinds(base: type[QStoreError]) -> Iterator[type[QStoreError]]:

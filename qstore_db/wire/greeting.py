@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar, get_type_hints
 
 from qstore_db.errors import ProtocolError
-from qstore_db.wire.limits import MIB
+from qstore_db.wire.limits import MAX_WINDOW, MIB
 
 VERSION = 1
 """Of the protocol. A server answers a HELLO of another version with an error that names its own."""
@@ -56,6 +56,8 @@ class Welcome:
     """Bytes of each streamed request that may be sent before the server grants more."""
     streamed: int
     """Bytes of a streamed request in all."""
+    uploads: int
+    """Streamed requests at once; further ones are refused."""
     role: str
 
     def body(self) -> dict[str, Any]:
@@ -77,6 +79,8 @@ def _read(kind: type[_Body], body: object) -> _Body:
             raise ProtocolError(f"{name} of a HELLO must be of another type than {type(value).__name__}")
         if isinstance(value, int) and value < 0:
             raise ProtocolError(f"{name} of a HELLO must not be negative")
+    if known.get("window", 0) > MAX_WINDOW:  # the first grant would be refused
+        raise ProtocolError(f"window of a HELLO must be at most {MAX_WINDOW}")
     try:
         return kind(**known)
     except TypeError:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MIB = 1 << 20
+MAX_WINDOW = 1 << 40
+"""Bytes of a stream that may be on their way. More is a mistake: no window is ever closed by so many."""
 
 
 @dataclass(frozen=True, slots=True)

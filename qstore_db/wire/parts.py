@@ -12,29 +12,35 @@ from typing import Any
 import numpy as np
 
 from qstore_db.errors import ArgumentError, ProtocolError
+from qstore_db.wire.frames import ALIGNMENT
 from qstore_db.wire.limits import MIB, Limits
 from qstore_db.wire.messages import packed_size
 
 PART = Limits(head=MIB // 4, attachments=MIB)
 """What a part is filled up to. Smaller than a frame may be, so that windows are kept in small steps."""
 _NAME = 32
-"""Bytes of a head that come with each value: at most, for the names that there are."""
+"""Bytes of a head that come with each value beside its name, at most."""
+_AROUND = 256
+"""Bytes of a head around a body, at most: kind, id, op, and the fields that a request adds to its first part."""
 
 
 def parts_of(body: Mapping[str, Any], limits: Limits) -> Iterator[dict[str, Any]]:
-    """The body in parts, each within `limits`. Raises ArgumentError naming a value that no part can hold."""
+    """The body in parts, each within `limits` as a message. Raises ArgumentError naming a value that no part
+    can hold."""
+    room = limits.head - _AROUND
+    full = Limits(min(PART.head, room), min(PART.attachments, limits.attachments) // ALIGNMENT * ALIGNMENT)
     part: dict[str, Any] = {}
     head = attachments = 0
-    for name, value in _values(body):
+    for name, value in _values(body, full.attachments):
         more, attached = packed_size(value)
         more += _NAME + len(name.encode())
-        if more > limits.head or attached > limits.attachments:
+        if more > room or attached > limits.attachments:
             raise ArgumentError(
                 f"a value of {name} takes {max(more, attached):,} bytes, more than one frame holds",
                 subject=name,
             )
         again = isinstance(value, np.ndarray) and name in part
-        if part and (again or head + more > PART.head or attachments + attached > PART.attachments):
+        if part and (again or head + more > full.head or attachments + attached > full.attachments):
             yield part
             part, head, attachments = {}, 0, 0
         if isinstance(value, list) and name in part:
@@ -45,13 +51,13 @@ def parts_of(body: Mapping[str, Any], limits: Limits) -> Iterator[dict[str, Any]
     yield part
 
 
-def _values(body: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The least values that parts can be made of: elements of lists, rows of arrays."""
+def _values(body: Mapping[str, Any], nbytes: int) -> Iterator[tuple[str, Any]]:
+    """The least values that parts can be made of: elements of lists, and rows of arrays beyond `nbytes`."""
     for name, value in body.items():
         if isinstance(value, list) and value:
             yield from ((name, [element]) for element in value)
-        elif isinstance(value, np.ndarray) and value.nbytes > PART.attachments and value.ndim:
-            rows = max(PART.attachments // (value.nbytes // len(value)), 1)
+        elif isinstance(value, np.ndarray) and value.nbytes > nbytes and value.ndim:
+            rows = max(nbytes // (value.nbytes // len(value)), 1)
             yield from ((name, value[start : start + rows]) for start in range(0, len(value), rows))
         else:
             yield name, value

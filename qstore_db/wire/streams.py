@@ -11,9 +11,8 @@ from typing import Any
 
 from qstore_db.errors import ProtocolError
 from qstore_db.wire.frames import Bytes
+from qstore_db.wire.limits import MAX_WINDOW
 from qstore_db.wire.messages import Kind, Message, encode
-
-MAX_WINDOW = 1 << 40
 
 
 def check_grant(count: object, window: int = 0) -> int:

@@ -120,6 +120,8 @@ class Tokens:
 
         Raises ArgumentError where there is none, or several of that name.
         """
+        if not isinstance(id_or_name, str):
+            raise ArgumentError(f"token={id_or_name!r} must be an id or a name", subject="token")
         whole = _TEXT.fullmatch(id_or_name)
         wanted = whole[1] if whole else id_or_name
         found = [token for token in self.all() if wanted in (token.id, token.name)]
@@ -145,7 +147,8 @@ class Tokens:
         expected = entry.value["sha256"] if entry else bytes(hashlib.sha256().digest_size)
         if not hmac.compare_digest(_digest(given), expected) or entry is None:
             raise AuthenticationError(
-                "the server knows no such token; it is mistyped, was revoked, or belongs to another server",
+                "the server knows no such token; it is mistyped, was revoked, or belongs to another server: "
+                "`qstore token create` makes a new one",
                 subject="token",
             )
         return _token(entry)
@@ -183,7 +186,7 @@ def _role(role: Role | str) -> Role:
 def _limits(collections: Iterable[str] | None) -> tuple[str, ...] | None:
     if collections is None:
         return None
-    if isinstance(collections, str):
+    if isinstance(collections, str) or not isinstance(collections, Iterable):
         raise ArgumentError(
             f"collections={collections!r} must be several names, in a list", subject="collections"
         )

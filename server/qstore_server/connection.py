@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
 from qstore_db.database import operations
-from qstore_db.database.operations import OPERATIONS, Fields, Operation
+from qstore_db.database.operations import Fields, Operation
 from qstore_db.errors import (
     ArgumentError,
     AuthenticationError,
@@ -22,10 +23,11 @@ from qstore_db.wire.frames import Bytes, Frame, FrameReader
 from qstore_db.wire.greeting import VERSION, Hello
 from qstore_db.wire.limits import UNAUTHENTICATED, Limits
 from qstore_db.wire.messages import Kind, Message, decode, encode
-from qstore_db.wire.parts import joined
-from qstore_db.wire.streams import Incoming, Outgoing, check_grant
+from qstore_db.wire.streams import Outgoing, check_grant
 from qstore_server.access import Role, Token
 from qstore_server.requests import HEAD_CHARGE, Answer, Request
+from qstore_server.tokens import SERVED
+from qstore_server.uploads import Uploads
 
 if TYPE_CHECKING:
     from qstore_server.server import Server
@@ -54,10 +56,10 @@ class Connection(asyncio.Protocol):
         self._last_id = 0
         self._charged = 0
         self._requests: dict[int, Request] = {}
-        self._uploads: dict[int, tuple[Request, Incoming]] = {}
-        self._refused_uploads: set[int] = set()
+        self._uploads = Uploads(self.send, server.config.window, server.config.request_bytes)
         self._streams: dict[int, tuple[Request, Outgoing]] = {}
         self._watches: dict[int, tuple[Request, Watch]] = {}
+        self._deferred: deque[Request] = deque()
         self._going_away = False
         self._paused = False
         self._choked_since: float | None = None
@@ -81,11 +83,13 @@ class Connection(asyncio.Protocol):
             request.cancelled = True
         for _, watch in self._watches.values():
             watch.close()
-        for request, _ in [*self._uploads.values(), *self._streams.values(), *self._watches.values()]:
-            self._finish(request, _taken_back(request))
-        self._uploads.clear()
+        left = [*self._uploads.clear(), *self._deferred]
+        left += [request for request, _ in [*self._streams.values(), *self._watches.values()]]
+        self._deferred.clear()
         self._streams.clear()
         self._watches.clear()
+        for request in left:
+            self._finish(request, _taken_back(request))
         self._server.closed(self)
 
     def data_received(self, data: bytes) -> None:
@@ -134,7 +138,7 @@ class Connection(asyncio.Protocol):
             config.frame_seconds + transport.get_write_buffer_size() / config.frame_rate
         ):
             self._drop("answers are not read")
-        elif self._uploads and now - self._active > STALLED_SECONDS:
+        elif len(self._uploads) and now - self._active > STALLED_SECONDS:
             self._drop("an upload does not go on")
         elif not self._requests and not self._streams and now - self._active > config.idle_seconds:
             self.go_away()
@@ -144,7 +148,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None or self._going_away:
             return
         self._going_away = True
-        self._send(encode(Message(Kind.GOAWAY, self._last_id)))
+        self.send(encode(Message(Kind.GOAWAY, self._last_id)))
         for request, _ in list(self._watches.values()):
             self.answer(request, UnreachableError("the server is going away", subject=request.operation.name))
         self._close_if_done()
@@ -167,9 +171,6 @@ class Connection(asyncio.Protocol):
         """The request goes on until the peer takes it back, or its answer is an error."""
         self._watches[request.id] = request, watch
 
-    def send(self, frame: list[Bytes]) -> None:
-        self._send(frame)
-
     def answer(self, request: Request, answer: Answer | QStoreError) -> None:
         """Send an answer, or the error, and be done with the request; a stream goes on under its window."""
         if request.id in self._watches:
@@ -177,12 +178,12 @@ class Connection(asyncio.Protocol):
         error = answer if isinstance(answer, QStoreError) else None
         if self._transport is not None and not self._transport.is_closing():
             if error is not None:
-                self._send(encode(Message(Kind.ERROR, request.id, "", fault_body(error))))
+                self.send(encode(Message(Kind.ERROR, request.id, "", fault_body(error))))
             elif isinstance(answer, list):
-                self._send(answer)
+                self.send(answer)
             elif request.cancelled:
                 error = _taken_back(request)
-                self._send(encode(Message(Kind.ERROR, request.id, "", fault_body(error))))
+                self.send(encode(Message(Kind.ERROR, request.id, "", fault_body(error))))
             else:
                 assert not isinstance(answer, QStoreError)
                 stream = Outgoing(request.id, answer, self.window)
@@ -221,7 +222,7 @@ class Connection(asyncio.Protocol):
             elif message.id in self._watches:
                 self._watches[message.id][1].grant(check_grant(message.body))
         elif message.kind is Kind.PING:
-            self._send(encode(Message(Kind.PONG, message.id)))
+            self.send(encode(Message(Kind.PONG, message.id)))
         elif message.kind is not Kind.PONG:
             raise ProtocolError(f"a client sends no {message.kind.name} here")
 
@@ -241,7 +242,7 @@ class Connection(asyncio.Protocol):
         self._limits = self._reader.limits = Limits()
         self.window = hello.window
         self._server.admitted(self)
-        self._send(encode(Message(Kind.HELLO, 0, "", self._server.welcome(self.token).body())))
+        self.send(encode(Message(Kind.HELLO, 0, "", self._server.welcome(self.token).body())))
 
     def _request(self, message: Message, frame: Frame) -> None:
         if message.id <= self._last_id:
@@ -250,94 +251,84 @@ class Connection(asyncio.Protocol):
             return  # as GOAWAY said
         self._last_id = message.id
         charge = HEAD_CHARGE * len(frame.head) + len(frame.attachments)
-        operation = OPERATIONS.get(message.op)
+        operation = SERVED.get(message.op)
         if operation is None:
             self._refuse(message, ArgumentError(f"there is no operation {message.op!r:.80}", subject="op"))
             return
         try:
             request = Request(self, message.id, operation, message.body, charge, self._active)
             self._check_allowed(request)
+            if request.more:
+                self._uploads.begin(request)
         except QStoreError as error:
             self._refuse(message, error)
             return
         self._requests[message.id] = request
         self._server.begun()
         self._charge(charge)
-        if request.more:
-            incoming = Incoming(self._server.config.window, self._server.config.request_bytes)
-            self._uploads[message.id] = request, incoming
-        else:
-            self._server.service.perform(request)
+        if not request.more:
+            self._perform(request)
+
+    def _perform(self, request: Request) -> None:
+        """Begin at once, or once there is room for the answer: for one there always is."""
+        if self._is_full and len(self._requests) > 1:
+            self._deferred.append(request)
+            return
+        expected = self._server.service.answer_bytes(request)
+        if expected:
+            request.charge += expected
+            self._charge(expected)
+        self._server.service.perform(request)
 
     def _refuse(self, message: Message, error: QStoreError) -> None:
         self._server.statistics.answered(message.op, 0.0, error.code)
         if isinstance(message.body, dict) and "$more" in message.body:
-            self._refused_uploads.add(message.id)
-        self._send(encode(Message(Kind.ERROR, message.id, "", fault_body(error))))
+            self._uploads.refuse(message.id)
+        self.send(encode(Message(Kind.ERROR, message.id, "", fault_body(error))))
 
     def _check_allowed(self, request: Request) -> None:
         assert self.token is not None
         operation, needed = request.operation, Role(request.operation.role)
-        named = list(request.collections())
         self.token.require(needed)
-        for collection in named:
+        if self.token.collections is None:
+            return
+        for collection in request.collections():
             self.token.require(needed, collection)
         everything = not operation.scope and operation not in (
             operations.LIST_COLLECTIONS,
             operations.LIST_GROUPS,
             operations.WAIT_INDEXED,
         )
-        if everything and self.token.collections is not None:
+        if everything:
             raise ForbiddenError(
                 f"{operation.name} is about all collections, and token {self.token.name!r} is limited to some",
                 subject=operation.name,
             )
 
     def _upload(self, message: Message, frame: Frame) -> None:
-        if message.id in self._refused_uploads:
-            if message.kind is Kind.END:
-                self._refused_uploads.discard(message.id)
-            else:
-                self._grant(message.id, len(frame))
-            return
-        if message.id not in self._uploads:
-            raise ProtocolError(f"{message.kind.name} of {message.id} belongs to no stream")
-        request, incoming = self._uploads[message.id]
         if message.kind is Kind.END:
-            del self._uploads[message.id]
-            request.fields = joined([request.fields, *incoming.parts])
-            self._server.service.perform(request)
+            request = self._uploads.end(message)
+            if request is not None:
+                self._perform(request)
+            self._throttle()
             return
         nbytes = len(frame)
-        if not incoming.take(message.body, nbytes):
-            del self._uploads[message.id]
-            self._refused_uploads.add(message.id)
-            limit = self._server.config.request_bytes
-            error = ArgumentError(
-                f"a request of more than {limit:,} bytes is not accepted; send fewer records at once",
-                subject=request.operation.name,
-            )
-            self.answer(request, error)
-            self._grant(message.id, nbytes)
+        try:
+            request = self._uploads.chunk(message, nbytes, full=self._is_full)
+        except ArgumentError as error:
+            self.answer(self._requests[message.id], error)
             return
-        request.charge += nbytes
-        self._charge(nbytes)
-        incoming.granted(nbytes)
-        self._grant(message.id, nbytes)
-
-    def _grant(self, id: int, nbytes: int) -> None:
-        self._send(encode(Message(Kind.WINDOW, id, "", nbytes)))
+        if request is not None:
+            request.charge += nbytes
+            self._charge(nbytes)
 
     def _cancel(self, id: int) -> None:
         if id in self._requests:
             request = self._requests[id]
             request.cancelled = True
             self._server.statistics.counts.cancellations += 1
-            if id in self._uploads:
-                del self._uploads[id]
-                self._refused_uploads.add(id)
-                self.answer(request, _taken_back(request))
-            elif id in self._streams or id in self._watches:
+            coming = request.more and self._uploads.refuse(id)
+            if coming or id in self._streams or id in self._watches:
                 self._streams.pop(id, None)
                 self.answer(request, _taken_back(request))
 
@@ -347,7 +338,7 @@ class Connection(asyncio.Protocol):
         try:
             if self._choked_since is None:
                 for frame in stream.ready():
-                    self._send(frame)
+                    self.send(frame)
                     if self._choked_since is not None:
                         break
         except QStoreError as error:  # a value that fits no frame
@@ -362,6 +353,8 @@ class Connection(asyncio.Protocol):
         self._server.answered(request, error)
         if self._requests.pop(request.id, None) is not None:
             self._charge(-request.charge)
+        if self._deferred and len(self._requests) == len(self._deferred):
+            self._perform(self._deferred.popleft())
         self._close_if_done()
 
     def _charge(self, nbytes: int) -> None:
@@ -373,14 +366,11 @@ class Connection(asyncio.Protocol):
         """Read on only while what came is being answered, and answers are read."""
         if self._transport is None or self._transport.is_closing():
             return
-        config = self._server.config
-        # An upload must be able to go on, or what it holds would never be answered.
-        full = (
-            len(self._requests) >= config.max_requests
-            or self._charged > config.connection_bytes
-            or self._server.is_full
-        ) and not self._uploads
-        wanted = full or self._choked_since is not None
+        if self._deferred and not self._is_full:
+            self._perform(self._deferred.popleft())
+        self._uploads.pay(full=self._is_full)
+        full = len(self._requests) >= self._server.config.max_requests or self._is_full
+        wanted = (full and not len(self._uploads)) or self._choked_since is not None
         if wanted and not self._paused:
             self._paused = True
             self._transport.pause_reading()
@@ -388,7 +378,15 @@ class Connection(asyncio.Protocol):
             self._paused = False
             self._transport.resume_reading()
 
-    def _send(self, frame: list[Bytes]) -> None:
+    @property
+    def _is_full(self) -> bool:
+        return (
+            self._charged > self._server.config.connection_bytes
+            or self._server.is_full
+            or self._choked_since is not None
+        )
+
+    def send(self, frame: list[Bytes]) -> None:
         if self._transport is not None:
             self._server.statistics.counts.sent_bytes += sum(map(len, frame))
             self._transport.writelines(frame)
@@ -400,7 +398,7 @@ class Connection(asyncio.Protocol):
     def _break(self, error: QStoreError) -> None:
         """Say why, and close."""
         if self._transport is not None:
-            self._send(encode(Message(Kind.ERROR, 0, "", fault_body(error))))
+            self.send(encode(Message(Kind.ERROR, 0, "", fault_body(error))))
             self._transport.close()
 
     def _drop(self, reason: str) -> None:

@@ -31,6 +31,11 @@ def listen_in(directory: Path) -> socket.socket:
     return door
 
 
+def leave(directory: Path) -> None:
+    """Take the door away, while the directory is still locked: afterwards it may be another server's."""
+    (directory / DOOR).unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def _short(directory: Path) -> Iterator[str]:
     """A path to the door of no more than the 107 bytes that an address can hold."""

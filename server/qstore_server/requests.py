@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from qstore_db.database.operations import Operation, WatchOperation, WriteOperation
 from qstore_db.errors import ArgumentError, CancelledError, WaitTimeoutError
 from qstore_db.wire.frames import Bytes
-from qstore_db.wire.limits import Limits
+from qstore_db.wire.limits import MIB, Limits
 from qstore_db.wire.messages import Kind, Message, encode, fits
 from qstore_db.wire.parts import parts_of
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from qstore_server.connection import Connection
 
 KEY_BYTES = 16
+WHOLE = Limits(head=MIB // 2, attachments=MIB)
+"""What an answer in one frame may hold."""
 HEAD_CHARGE = 80
 """Bytes of memory that one byte of a head may become."""
 
@@ -27,6 +30,7 @@ class Request:
 
     __slots__ = (
         "arrived",
+        "begun",
         "cancelled",
         "charge",
         "connection",
@@ -47,9 +51,16 @@ class Request:
         self.connection = connection
         self.id = id
         self.operation = operation
+        for name in operation.scope:
+            if not isinstance(body.get(name, ""), str):
+                raise ArgumentError(
+                    f"{name}={body[name]!r:.80} must be the name of a collection", subject=name
+                )
         self.fields = body
         self.charge = charge
         self.arrived = now
+        self.begun = time.perf_counter()
+        """For how long it took: the clock of uvloop's event loop knows whole milliseconds only."""
         self.cancelled = False
         self.more = body.pop("$more", False) is True
         timeout = body.pop("$timeout", None)
@@ -79,15 +90,15 @@ class Request:
     def collections(self) -> Iterator[str]:
         """Those that the request is about, as it names them."""
         for name in self.operation.scope:
-            value = self.fields.get(name, "default" if name == "collection" else None)
-            if isinstance(value, str):  # anything else is refused later, by what it is
-                yield value
+            if name == "collection" or name in self.fields:
+                yield self.fields.get(name, "default")
 
 
 Answer: TypeAlias = "list[Bytes] | Iterator[dict[str, Any]]"
 """A whole frame, or the parts of a stream."""
 
 
-def answer_of(id: int, body: Mapping[str, Any], limits: Limits) -> Answer:
+def answer_of(id: int, body: Mapping[str, Any]) -> Answer:
+    """A large answer is a stream, so that no more of it waits to be read than its window allows."""
     frame = encode(Message(Kind.RESPONSE, id, "", body))
-    return frame if fits(frame, limits) else parts_of(body, limits)
+    return frame if fits(frame, WHOLE) else parts_of(body, Limits())

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
-from qstore_db.errors import ConfigurationError
+from qstore_db.engines.embedded.directory import check_new
 from qstore_server.certificates import development_certificate
+from qstore_server.checking import REMEDY, missing_for_http
 from qstore_server.config import ServerConfig
 from qstore_server.logs import structured_logging
 from qstore_server.server import Server
@@ -23,7 +23,6 @@ from qstore_server.server import Server
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _SWITCH_SECONDS = 0.0005
 _ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - not bound, but left out of a certificate
-_HTTP_MODULES = ("aiohttp", "prometheus_client")
 
 _log = logging.getLogger("qstore.server")
 
@@ -60,6 +59,8 @@ def serve(config: ServerConfig, announce: Callable[[Listening], None]) -> None:
     # Threads that spin until the next search take the processor from clients on this machine, and from the loop.
     # Read when FAISS is loaded, which is when the database is opened.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # It tells at length which of its builds it looks for.
+    logging.getLogger("faiss").setLevel(logging.WARNING)
     with (
         structured_logging(config.log_level, config.log_format),
         asyncio.Runner(loop_factory=_loop_factory()) as runner,
@@ -72,6 +73,7 @@ async def _serve(config: ServerConfig, announce: Callable[[Listening], None]) ->
     loop = asyncio.get_running_loop()
     for each in _SIGNALS:
         loop.add_signal_handler(each, partial(_stop, loop, asked_to_stop))
+    check_new(config.directory)
     if config.dev_certificate:
         names = [] if config.host in _ANY_ADDRESS else [config.host]
         await asyncio.to_thread(development_certificate, config.development_folder, names)
@@ -110,14 +112,8 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def _without_missing_http(config: ServerConfig) -> ServerConfig:
-    """Without HTTP where its packages are missing, unless its port was asked for by name."""
-    missing = [name for name in _HTTP_MODULES if find_spec(name) is None]
-    if config.http_port is None or not missing:
+    missing = missing_for_http(config)
+    if not missing:
         return config
-    remedy = 'pip install "qstore-db[server]"'
-    if "http_port" in config.sources:
-        raise ConfigurationError(
-            f"/health and /metrics need {' and '.join(missing)}: {remedy}", subject="http_port"
-        )
-    _log.warning("no health and metrics", extra={"missing": missing, "remedy": remedy})
+    _log.warning("no health and metrics", extra={"missing": missing, "remedy": REMEDY})
     return config.replace(http_port=None)

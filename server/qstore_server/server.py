@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from qstore_db.database.core import Core
-from qstore_db.database.operations import OPERATIONS, WATCH
+from qstore_db.database.operations import WATCH
 from qstore_db.errors import AuthenticationError, ConfigurationError, QStoreError
 from qstore_db.wire.greeting import Welcome
 from qstore_db.wire.limits import Limits
@@ -23,11 +23,13 @@ from qstore_server.audit import AuditLog
 from qstore_server.certificates import server_context
 from qstore_server.config import ServerConfig
 from qstore_server.connection import Connection
-from qstore_server.doorway import listen_in
+from qstore_server.doorway import leave, listen_in
 from qstore_server.http import Health, HttpServer
 from qstore_server.requests import Request
 from qstore_server.service import Service
 from qstore_server.statistics import Statistics
+from qstore_server.tokens import SERVED
+from qstore_server.uploads import MAX_UPLOADS
 
 _SWEEP_SECONDS = 0.5
 _BACKLOG = 1024
@@ -42,7 +44,7 @@ class Server:
     ) -> None:
         """agent: name and version, as clients are told. clock: seconds since the epoch."""
         self.config = config
-        self.statistics = Statistics(OPERATIONS)
+        self.statistics = Statistics(SERVED)
         self.host, self.port, self.http_port = config.host, config.port, config.http_port
         self._agent = agent
         self._clock = clock
@@ -61,7 +63,7 @@ class Server:
         self.core = await asyncio.to_thread(Core, self.config.to_open, self._clock)
         async with contextlib.AsyncExitStack() as undo:
             undo.push_async_callback(asyncio.to_thread, self.core.close)
-            self.service = Service(self.core, self.loop, self.statistics, self.auditing)
+            self.service = Service(self.core, self.loop, self.statistics, self.auditing, self.revoked)
             undo.callback(self.service.close)
             self.tokens = Tokens(self.core.engine.catalog, self._clock)
             self._audit = AuditLog(self.core.directory, self._clock)
@@ -154,7 +156,8 @@ class Server:
         if trusted or not self.config.needs_token:
             return LOCAL
         raise AuthenticationError(
-            "this server wants a token; give token=, `qstore token create` makes one", subject="token"
+            "this server wants a token: give token=, or QSTORE_TOKEN to `qstore`; `qstore token create` makes one",
+            subject="token",
         )
 
     def welcome(self, token: Token) -> Welcome:
@@ -166,6 +169,7 @@ class Server:
             requests=self.config.max_requests,
             window=self.config.window,
             streamed=self.config.request_bytes,
+            uploads=MAX_UPLOADS,
             role=token.role,
         )
 
@@ -184,7 +188,7 @@ class Server:
         self._in_flight -= 1
         if request.operation is WATCH:
             return  # which lasts as long as somebody watches
-        seconds = self.loop.time() - request.arrived
+        seconds = time.perf_counter() - request.begun
         name, code = request.operation.name, None if error is None else error.code
         self.statistics.answered(name, seconds, code)
         if code == "timeout":
@@ -249,6 +253,7 @@ class Server:
     async def _close_listeners(self) -> None:
         for listener in self._listeners:
             listener.close()
+        leave(Path(self.core.directory))
 
     async def _sweep(self) -> None:
         while True:

@@ -22,11 +22,12 @@ from qstore_db.database.options import QueryOptions
 from qstore_db.engines.base import not_indexed
 from qstore_db.errors import QStoreError, QueueFullError, WaitTimeoutError
 from qstore_db.records import QueryResult
-from qstore_db.wire.limits import Limits
+from qstore_server.access import Token
 from qstore_server.batching import Batcher
 from qstore_server.lanes import Lane
 from qstore_server.requests import Request, answer_of
 from qstore_server.statistics import Statistics
+from qstore_server.tokens import REVOKE
 from qstore_server.watching import Watch
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ _UPKEEP = (
     operations.VERIFY,
     operations.STATS,
 )
+_OF_MATCHES = (operations.QUERY, operations.QUERY_BATCH, operations.TUNNEL, operations.TUNNEL_BATCH)
+_OF_RECORDS = (*_OF_MATCHES, operations.GET, operations.SCROLL)
+_RECORD_BYTES = 512
+"""Of a record without its vector, in an answer."""
 _BATCHED = QueryOptions.__dataclass_fields__.keys() & {
     "top_k",
     "scale",
@@ -69,15 +74,20 @@ class Service:
     """Performs requests, each answered once through its connection. To be used on one event loop."""
 
     def __init__(
-        self, core: Core, loop: asyncio.AbstractEventLoop, statistics: Statistics, auditing: Auditing
+        self,
+        core: Core,
+        loop: asyncio.AbstractEventLoop,
+        statistics: Statistics,
+        auditing: Auditing,
+        revoked: Callable[[Token], None],
     ) -> None:
-        """auditing: what stands around an administrative act."""
+        """auditing: what stands around an administrative act. revoked: is told what token is no longer valid."""
         self.core = core
         self._loop = loop
         self._statistics = statistics
         self._auditing = auditing
+        self._revoked = revoked
         self._bell = Bell(loop)
-        self._limits = Limits()
         self._search = Lane("search", 1, loop)
         self._work = Lane("work", 2, loop)
         self._bulk = Lane("bulk", 2, loop)
@@ -112,12 +122,37 @@ class Service:
                 watch.begin()
             elif operation is operations.WAIT_INDEXED:
                 self._wait_indexed(request)
+            elif operation is REVOKE:
+                self._revoke(request)
             elif _is_quick(request):
                 self._answer(request, _performed(self.core, request))
             else:
                 self._submit(self._upkeep if operation in _UPKEEP else self._work, request)
         except Exception as error:  # noqa: BLE001 - whoever asked is told
             self.fail(request, error)
+
+    def answer_bytes(self, request: Request) -> int:
+        """About what the answer will take in memory, where that is much."""
+        fields, operation = request.fields, request.operation
+        if operation not in _OF_RECORDS:
+            return 0
+        try:
+            view = self.core.engine.view(fields.get("collection", "default"))
+        except QStoreError:
+            return 0
+        records = 0
+        for name in ("top_k", "limit", "ids"):
+            value = fields.get(name)
+            records += len(value) if isinstance(value, list) else value if type(value) is int else 0
+        queries = (
+            len(vectors)
+            if isinstance(vectors := fields.get("vectors", fields.get("queries")), np.ndarray)
+            else 1
+        )
+        vector = (
+            0 if operation in _OF_MATCHES and not fields.get("include_vectors") else 4 * view.spec.dimension
+        )
+        return queries * max(min(records, len(view)), 0) * (_RECORD_BYTES + vector)
 
     def fail(self, request: Request, error: Exception) -> None:
         if not isinstance(error, QStoreError):
@@ -221,7 +256,7 @@ class Service:
             body = _performed(self.core, request)
         if request.operation is operations.STATS:
             body = {**body, "server": self._statistics.as_data()}
-        return answer_of(request.id, body, self._limits)
+        return answer_of(request.id, body)
 
     def _delivered(self, request: Request, answer: Any, error: Exception | None) -> None:
         if error is None:
@@ -230,7 +265,22 @@ class Service:
             self.fail(request, error)
 
     def _answer(self, request: Request, body: Fields) -> None:
-        request.connection.answer(request, answer_of(request.id, body, self._limits))
+        request.connection.answer(request, answer_of(request.id, body))
+
+    def _revoke(self, request: Request) -> None:
+        def revoked() -> Token:
+            request.check_wanted(self._loop.time())
+            with self._auditing(request):
+                return REVOKE.perform(self.core, *REVOKE.unpack(request.fields))
+
+        def delivered(token: Any, error: Exception | None) -> None:
+            if error is None:
+                self._answer(request, REVOKE.answer(token))
+                self._revoked(token)  # after the answer: it may be the token of the one who asked
+            else:
+                self.fail(request, error)
+
+        self._work.submit(request.connection, revoked, delivered)
 
     def _wait_indexed(self, request: Request) -> None:
         """Wait in short turns: a thread that waits for long would be lost to others."""
@@ -244,7 +294,7 @@ class Service:
 
         def delivered(_: Any, error: Exception | None) -> None:
             if not isinstance(error, WaitTimeoutError):
-                self._delivered(request, answer_of(request.id, {}, self._limits), error)
+                self._delivered(request, answer_of(request.id, {}), error)
             elif request.cancelled or left <= _TURN:
                 self.fail(request, error if timeout is None else not_indexed(timeout))
             else:

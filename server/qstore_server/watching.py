@@ -36,9 +36,8 @@ class Watch:
     ) -> None:
         """Raises what `EmbeddedEngine.feed` does."""
         collection, since = WATCH.unpack(request.fields)
-        engine = core.engine
-        self._feed: Feed = engine.feed(collection, engine.sequence if since is None else since)
-        dimension = engine.view(collection).spec.dimension
+        self._feed: Feed = core.watches.start(collection, since)
+        dimension = core.engine.view(collection).spec.dimension
         self._ops = max(1, min(WATCH_OPS, _CHUNK_BYTES // (4 * dimension)))
         self._lane = lane
         self._request = request
@@ -46,7 +45,9 @@ class Watch:
         self._failed = failed
         self._busy = self._closed = False
         self._first = True
-        self._unsubscribe = engine.subscribe(lambda: bell.ring(self._look))
+        self._unsubscribe = core.watches.subscribe(
+            lambda: bell.ring(self._look) if self._feed.due() else None
+        )
 
     def begin(self) -> None:
         self._look()

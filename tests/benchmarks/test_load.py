@@ -12,7 +12,7 @@ from benchmarks.data import VectorSet
 from benchmarks.load import PROCESSES, Load, LoadFailed, Search
 from benchmarks.servers.base import HOST, free_port, started
 from benchmarks.servers.floor import Floor, FloorClient
-from benchmarks.soak import disk_bytes, slope
+from benchmarks.soak import slope
 
 
 @pytest.fixture(scope="module")
@@ -66,18 +66,17 @@ def test_a_server_that_does_not_start_is_told_of_with_its_last_words(tmp_path: P
         started(["sh", "-c", "echo no such port today; exit 1"], free_port(), tmp_path / "log")
 
 
-def test_the_slope_of_a_line_is_its_rise_and_noise_widens_the_interval() -> None:
-    at = np.arange(50.0)
-    rise, low, high = slope(list(at), list(3.0 * at + 7.0))
-    assert (rise, low, high) == pytest.approx((3.0, 3.0, 3.0))
-    rise, low, high = slope(list(at), list(3.0 * at + np.random.default_rng(1).normal(0, 5, 50)))
-    assert low < 3.0 < high
-    assert high - low == pytest.approx(2 * 1.96 * 5 / np.sqrt(((at - at.mean()) ** 2).sum()), rel=0.4)
+def test_the_slope_of_a_line_is_its_rise() -> None:
+    at = np.arange(55.0)
+    assert slope(list(at), list(3.0 * at + 7.0)) == pytest.approx((3.0, 3.0, 3.0))
 
 
-def test_bytes_on_disk_are_those_that_the_file_system_gave(tmp_path: Path) -> None:
-    with (tmp_path / "sparse").open("wb") as file:
-        file.truncate(1 << 30)
-    (tmp_path / "inner").mkdir()
-    (tmp_path / "inner" / "full").write_bytes(bytes(range(256)) * 4096)
-    assert 1 << 20 <= disk_bytes(tmp_path) < 1 << 24
+def test_the_interval_of_a_slope_holds_the_truth_nineteen_times_in_twenty_under_noise_that_lasts() -> None:
+    rng = np.random.default_rng(1)
+    at = np.arange(60.0)
+    inside = 0
+    for _ in range(400):
+        noise = np.repeat(rng.normal(0, 5, 20), 3)  # each disturbance lasts for three samples
+        _, low, high = slope(list(at), list(3.0 * at + noise))
+        inside += low < 3.0 < high
+    assert 0.92 < inside / 400 < 0.98

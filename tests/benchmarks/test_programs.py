@@ -67,6 +67,23 @@ def test_every_peer_is_measured_or_named_as_skipped(results: Path) -> None:
     } <= told
 
 
+def test_every_server_is_measured_or_named_as_skipped(results: Path) -> None:
+    data = read(results, "server_search")
+    loaded = {row["server"] for row in data["rows"] if "connections" in row}
+    assert {"qstore", "floor"} <= loaded
+    assert loaded | set(data["skipped"]) == {"qstore", "floor", "pgvector", "Chroma"}
+    assert all(row["recall"] >= 0.99 for row in data["rows"] if "connections" in row)
+    data = read(results, "server_ingest")
+    written = {row["contender"] for row in data["rows"] if "acks_per_s" in row}
+    postgres = {"PostgreSQL, no index", "PostgreSQL, HNSW"}
+    assert written == {"qstore"} | (set() if "PostgreSQL" in data["skipped"] else postgres)
+
+
+def test_nothing_fails_under_mixed_load(results: Path) -> None:
+    failed = next(figure for figure in read(results, "soak")["figures"] if "failed" in figure["what"])
+    assert failed["gate"]["met"], failed["shown"]
+
+
 def test_context_queries_on_a_flat_index_equal_brute_force(results: Path) -> None:
     checks = {row["check"]: row for row in read(results, "context_query")["rows"] if "check" in row}
     assert checks["flat equals brute force, order included"]["share"] == 1.0

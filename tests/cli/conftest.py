@@ -35,9 +35,9 @@ Run = Callable[..., Ended]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """`run("stats", "--json")` runs a command as `qstore` would, without $QSTORE_PATH."""
-    monkeypatch.delenv("QSTORE_PATH", raising=False)
-    monkeypatch.delenv("QSTORE_DATA", raising=False)
+    """`run("stats", "--json")` runs a command as `qstore` would, without its variables."""
+    for name in ("QSTORE_PATH", "QSTORE_DATA", "QSTORE_TOKEN", "QSTORE_TLS"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "120")
 
     def run_command(*arguments: object) -> Ended:

@@ -13,6 +13,8 @@ from qstore_db.errors import (
     DatabaseLockedError,
     DiskFullError,
     DuplicateIdError,
+    OutcomeUnknownError,
+    ProtocolError,
     QStoreError,
     ReadOnlyError,
 )
@@ -28,6 +30,8 @@ from qstore_db.errors import (
         (ClosedError, 5),
         (ReadOnlyError, 5),
         (CorruptionError, 6),
+        (OutcomeUnknownError, 7),
+        (ProtocolError, 3),
     ],
 )
 def test_each_group_of_errors_has_its_exit_code(error: type[QStoreError], code: int):
@@ -178,4 +182,4 @@ def test_a_mistake_of_qstore_itself_shows_where_it_happened(run, path, monkeypat
 def test_help_lists_every_exit_code(run):
     out = run("--help").out
     assert all(str(code) in out for code in exits.MEANINGS)
-    assert len(app.app.registered_commands) == 10
+    assert len(app.app.registered_commands) == 11

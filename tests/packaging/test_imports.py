@@ -20,6 +20,7 @@ HEAVY = {
 }  # fmt: skip
 PUBLIC = [
     "AsyncQuantumDatabase",
+    "Change",
     "DatabaseConfig",
     "Group",
     "Match",
@@ -143,5 +144,5 @@ def test_a_misspelt_name_is_answered_with_the_nearest_public_one() -> None:
 
 
 def test_a_name_like_no_other_is_answered_with_the_public_names() -> None:
-    with pytest.raises(AttributeError, match=r"public names: AsyncQuantumDatabase, DatabaseConfig"):
+    with pytest.raises(AttributeError, match=r"public names: AsyncQuantumDatabase, Change"):
         qstore_db.zzz  # noqa: B018

@@ -50,6 +50,7 @@ def test_an_unknown_field_is_refused_with_the_nearest_known_one() -> None:
         ("http_port", [-1, 65_536, False, "off"]),
         ("tls_certificate", ["", 7]),
         ("tls_key", ["", 7]),
+        ("dev_certificate", [1, "yes", None]),
         ("require_token", [1, "yes"]),
         ("allow_insecure", [1, "yes", None]),
         ("max_connections", [0, 1.0, True, None]),
@@ -127,6 +128,15 @@ def test_server_and_http_do_not_share_a_port() -> None:
     assert caught.value.subject == "http_port"
     assert config(port=0, http_port=0).http_port == 0
     assert config(port=8000, http_port=8000, http_host="127.0.0.2").port == 8000
+
+
+def test_a_certificate_for_development_lies_in_the_directory_and_takes_the_place_of_files() -> None:
+    folder = Path("db/tls")
+    assert config(dev_certificate=True).tls == (folder / "development.crt", folder / "development.key")
+    assert config(dev_certificate=True, host="0.0.0.0").needs_token
+    with pytest.raises(ConfigurationError, match="give one") as caught:
+        config(**TLS, dev_certificate=True)
+    assert caught.value.subject == "dev_certificate"
 
 
 def test_a_leading_tilde_is_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:

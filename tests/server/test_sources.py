@@ -33,6 +33,7 @@ def test_every_setting_is_read_from_its_environment_variable() -> None:
         "http_port": ("off", None),
         "tls_certificate": ("c", "c"),
         "tls_key": ("k", "k"),
+        "dev_certificate": ("no", False),
         "require_token": ("Yes", True),
         "allow_insecure": ("1", True),
         "max_connections": ("2", 2),

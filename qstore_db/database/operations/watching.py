@@ -11,7 +11,7 @@ from qstore_db.database.operations.found import pack_records, unpack_records
 from qstore_db.records import Change
 
 WATCH_OPS = 1_000
-"""Ops that are read at once, at most."""
+"""Ops that a watcher reads at once: some ten milliseconds, and no more than their records in memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

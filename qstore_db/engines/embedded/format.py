@@ -8,13 +8,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qstore_db.catalog.environment import DATA_FILE
+from qstore_db.catalog.environment import DATA_FILE, Environment
 from qstore_db.engines.embedded import files
-from qstore_db.engines.embedded.layout import FORMAT
+from qstore_db.engines.embedded.layout import ADDED_TABLES, FORMAT, RECORDS_FOLDER, TABLES
+from qstore_db.engines.embedded.ownership import DirectoryLock
 from qstore_db.engines.embedded.store import Store
 from qstore_db.errors import CorruptionError, FormatError
 
 MARKER = "FORMAT"
+
+
+def check_openable(directory: Path) -> None:
+    """Raises what opening the database in `directory` would raise first, and changes nothing.
+
+    That is DatabaseLockedError, ConfigurationError where it must not be written to, FormatError, CorruptionError.
+    """
+    records = directory / RECORDS_FOLDER
+    with files.room_in(directory):
+        lock = DirectoryLock(directory)
+    try:
+        check_records(directory, records)
+        if (records / DATA_FILE).exists():
+            environment = Environment(records, tables=TABLES, added=ADDED_TABLES, read_only=True)
+            try:
+                read_format(directory, Store(environment))
+            finally:
+                environment.close()
+    finally:
+        lock.release()
 
 
 def check_records(directory: Path, records: Path) -> None:

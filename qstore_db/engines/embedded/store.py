@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import cast
 
 import lmdb
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from qstore_db.catalog.environment import Environment
 from qstore_db.engines.embedded import layout
 from qstore_db.engines.embedded.layout import Op, Total
+from qstore_db.engines.embedded.recent import Recent
 from qstore_db.errors import CorruptionError
 from qstore_db.records import Body, Metadata, Record, Vectors
 
@@ -43,6 +45,7 @@ class Store:
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self._tables = environment.tables
+        self._recent = Recent()
 
     # Reading
 
@@ -110,13 +113,17 @@ class Store:
 
     def bodies(self, cid: int, rows: NDArray[np.int64]) -> list[bytes]:
         """The same records without their vectors, as they are packed."""
-        out: list[bytes] = []
-        table = self._tables[layout.ROWS]
-        with self.environment.read() as transaction:
-            for row in rows.tolist():
-                value = transaction.get(layout.row_key(cid, row), db=table)
-                out.append(self._checked(value, cid, row))
-        return out
+        wanted = rows.tolist()
+        out = [self._recent.get(row) for row in wanted]
+        if None in out:
+            with self.environment.read() as transaction:
+                for at, row in enumerate(wanted):
+                    if out[at] is None:
+                        out[at] = packed = self._packed(transaction, cid, row)
+                        self._recent.keep(row, packed)
+        else:
+            self.environment.check()  # a closed database is closed for what is remembered too
+        return cast("list[bytes]", out)
 
     def metadata(self, cid: int, rows: NDArray[np.int64]) -> list[Metadata]:
         with self.environment.read() as transaction:
@@ -278,9 +285,6 @@ class Store:
 
     def _packed(self, transaction: lmdb.Transaction[bytes], cid: int, row: int) -> bytes:
         value = transaction.get(layout.row_key(cid, row), db=self._tables[layout.ROWS])
-        return self._checked(value, cid, row)
-
-    def _checked(self, value: bytes | None, cid: int, row: int) -> bytes:
         if value is None:
             raise self._corrupt(
                 CorruptionError(f"row {row} of collection {cid} is missing", subject=f"row {row}")

@@ -69,6 +69,11 @@ class Snapshot:
     def __len__(self) -> int:
         return int(self._offsets[-1])
 
+    @property
+    def unindexed(self) -> int:
+        """Rows that every search is compared with, for want of a graph over them."""
+        return sum(part.n for part in self.parts if part.graph is None)
+
     def count(self, selection: Selection) -> int:
         return sum(self._admitted(part, selection).count for part in self.parts)
 
