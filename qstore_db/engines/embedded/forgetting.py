@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 RECEIPT_SECONDS = 3600.0
 """A receipt is kept for this long at least, and for half as long again at most."""
 MAX_RECEIPTS = 1_000_000
-"""Beyond so many, the oldest are forgotten sooner: about 80 MB of the data file."""
+"""Beyond so many, the oldest are forgotten sooner: up to 100 MB of the data file."""
 _BATCH = 1_000
 _REST = 0.0005
 """Seconds between two reads of a scan: it takes less than half of the interpreter's time."""
