@@ -14,7 +14,8 @@ from qstore_db.engines.embedded import forgetting, layout
 from qstore_db.engines.embedded.engine import EmbeddedEngine
 from qstore_db.engines.embedded.forgetting import RECEIPT_SECONDS, Forgetter
 from qstore_db.engines.embedded.layout import Total
-from qstore_db.errors import ArgumentError, DuplicateIdError, ReadOnlyError
+from qstore_db.engines.embedded.receipts import Receipts
+from qstore_db.errors import ArgumentError, ClosedError, DuplicateIdError, ReadOnlyError
 
 ONE = np.ones(3, np.float32)
 KEY = b"0123456789abcdef"
@@ -222,8 +223,8 @@ def test_making_room_that_fails_is_not_tried_again_at_once(
 ) -> None:
     monkeypatch.setattr(forgetting, "MAX_RECEIPTS", 2)
     scans: list[int] = []
-    scan = type(db.receipts).scan
-    monkeypatch.setattr(type(db.receipts), "scan", lambda self: scans.append(1) or scan(self))
+    scan = Receipts.scan
+    monkeypatch.setattr(Receipts, "scan", lambda *args: scans.append(1) or scan(*args))
     uptime = Uptime(db)
     for i in range(3):
         db.write("c", insert(f"{i}"), key=os.urandom(16)).result()
@@ -233,6 +234,27 @@ def test_making_room_that_fails_is_not_tried_again_at_once(
     begun = len(scans)
     uptime.passes(4.0, step=0.5)
     assert len(scans) == begun
+
+
+def test_a_scan_ends_when_the_database_is_being_closed(
+    db: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qstore_db.engines.embedded.receipts._BATCH", 1)
+    for i in range(9):
+        db.write("c", insert(f"{i}"), key=os.urandom(16)).result()
+    db.write("c", insert("later")).result()
+    after, reads = Receipts._after, list[bytes]()
+
+    def read(self: Receipts, start: bytes) -> list[tuple[bytes, layout.Receipt]]:
+        reads.append(start)
+        monkeypatch.setattr(db, "_closed", len(reads) == 3)
+        return after(self, start)
+
+    monkeypatch.setattr(Receipts, "_after", read)
+    with pytest.raises(ClosedError):
+        Uptime(db).passes(2 * RECEIPT_SECONDS)
+    assert len(reads) == 3
+    monkeypatch.undo()
 
 
 def test_the_janitor_forgets(db: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch) -> None:

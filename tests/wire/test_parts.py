@@ -60,6 +60,7 @@ def test_the_parts_of_a_body_fit_and_joined_they_are_the_body_or_a_value_that_fi
         # One alone in a frame is refused too, unless it is only what a message needs beside it that lacks room.
         value = body[str(error.subject)]
         alone = [[element] for element in value] if isinstance(value, list) else list(rows(value))
+        alone = alone or [value]  # what is empty goes as it is
         close = Limits(limits.head - 300, limits.attachments)
         assert not all(fits(encode(as_first({"": one})), close) for one in alone)
         return

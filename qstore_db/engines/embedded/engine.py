@@ -239,6 +239,11 @@ class EmbeddedEngine:
         """The last op that is committed and visible."""
         return self._sequence
 
+    @property
+    def closing(self) -> bool:
+        """Whether upkeep should come to an end."""
+        return self._closed
+
     def verify(self) -> Report:
         """Check every record, entry and index file against its checksum; writes go on meanwhile."""
         with self._janitor.paused():

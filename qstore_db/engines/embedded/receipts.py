@@ -6,7 +6,6 @@ transaction of the write: whatever happens, both are there or neither is.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 import lmdb
@@ -22,9 +21,9 @@ from qstore_db.errors import ArgumentError, CorruptionError
 KEY_BYTES = 16
 _RECEIPT_BYTES = 64
 """What a receipt takes in its table, about."""
-_BATCH = 1_000
-_REST = 0.001
-"""Seconds between two batches of a scan, each about as long: what others may have to wait for the interpreter."""
+_BATCH = 100
+"""Receipts that a scan reads at a time, in a fifth of a millisecond. A writer may have to wait for that many
+times over: it needs the interpreter again after each of its calls of LMDB."""
 _UPSERT, _INSERT, _PATCH, _DELETE, _DELETE_WHERE = 1, 2, 3, 4, 5
 
 
@@ -43,13 +42,16 @@ class Receipts:
         with self._environment.read() as transaction:
             return self._entries(transaction)
 
-    def scan(self) -> Iterator[tuple[bytes, Receipt]]:
-        """All receipts, in the order of their keys, without holding up anybody: in many short reads, so that
-        some of those that come or go meanwhile may be left out."""
+    def scan(self, breathe: Callable[[], None] = lambda: None) -> Iterator[tuple[bytes, Receipt]]:
+        """All receipts, in the order of their keys: in many short reads, so that some of those that come or go
+        meanwhile may be left out.
+
+        `breathe` is called after each read; it may sleep, and what it raises ends the scan.
+        """
         batch = self._after(b"")
         while batch:
             yield from batch
-            time.sleep(_REST)
+            breathe()
             batch = self._after(batch[-1][0] + b"\0")
 
     def checksums(self, transaction: lmdb.Transaction[bytes]) -> Iterator[int]:
