@@ -122,7 +122,7 @@ def test_the_table_of_limits_has_those_of_the_server() -> None:
         ("until the HELLO is there (`frame_seconds`)", f"{CONFIG.frame_seconds:g} s"),
         ("from the first byte of a frame to its last (`frame_seconds`, `frame_rate`)", slow),
         ("until the client reads what was sent (`frame_seconds`, `frame_rate`)", slow),
-        ("without a byte while a request in parts is under way", f"{STALLED_SECONDS:g} s"),
+        ("without a CHUNK or END while a request in parts is under way", f"{STALLED_SECONDS:g} s"),
         ("without a byte, and nothing to answer (`idle_seconds`)", f"{CONFIG.idle_seconds:,} s, then GOAWAY"),
     ]
 
