@@ -24,7 +24,7 @@ from qstore_db.wire.frames import Bytes, Frame, FrameReader
 from qstore_db.wire.greeting import VERSION, Hello
 from qstore_db.wire.limits import UNAUTHENTICATED, Limits
 from qstore_db.wire.messages import Kind, Message, decode, encode
-from qstore_db.wire.streams import Outgoing, check_grant
+from qstore_db.wire.streams import Outgoing
 from qstore_server.access import Role, Token
 from qstore_server.requests import Answer, Request
 from qstore_server.tokens import SERVED
@@ -190,6 +190,7 @@ class Connection(asyncio.Protocol):
                 assert not isinstance(answer, QStoreError)
                 stream = Outgoing(request.id, answer, self.window)
                 self._streams[request.id] = request, stream
+                self._throttle()
                 self._pump(request, stream)
                 return
         self._finish(request, error)
@@ -222,7 +223,7 @@ class Connection(asyncio.Protocol):
                 stream.grant(message.body)
                 self._pump(request, stream)
             elif message.id in self._watches:
-                self._watches[message.id][1].grant(check_grant(message.body))
+                self._watches[message.id][1].grant(message.body)
         elif message.kind is Kind.PING:
             self.send(encode(Message(Kind.PONG, message.id)))
         elif message.kind is not Kind.PONG:
@@ -249,12 +250,21 @@ class Connection(asyncio.Protocol):
     def _request(self, message: Message) -> None:
         if message.id <= self._last_id:
             raise ProtocolError(f"request {message.id} comes after {self._last_id}: ids must rise")
-        if self._going_away:
-            return  # as GOAWAY said
+        if self._going_away:  # as GOAWAY said
+            if isinstance(message.body, dict) and "$more" in message.body:
+                self._uploads.refuse(message.id)
+            return
         self._last_id = message.id
         operation = SERVED.get(message.op)
         if operation is None:
             self._refuse(message, ArgumentError(f"there is no operation {message.op!r:.80}", subject="op"))
+            return
+        if self._streams and len(self._requests) >= 2 * self._server.config.max_requests:
+            # Reading cannot be paused while an answer waits for a window.
+            error = QueueFullError(
+                f"{len(self._requests)} requests are in flight; send fewer", subject="requests"
+            )
+            self._refuse(message, error)
             return
         try:
             request = Request(self, message.id, operation, message.body, message.nbytes, self._active)
@@ -310,9 +320,7 @@ class Connection(asyncio.Protocol):
     def _upload(self, message: Message, frame: Frame) -> None:
         self._uploaded = self._active
         if message.kind is Kind.END:
-            request = self._uploads.end(message)
-            if request is not None:
-                self._perform(request)
+            self._ended(message)
             self._throttle()
             return
         try:
@@ -326,6 +334,17 @@ class Connection(asyncio.Protocol):
         if request is not None:
             request.charge += message.nbytes
             self._charge(message.nbytes)
+
+    def _ended(self, message: Message) -> None:
+        try:
+            request = self._uploads.end(message)
+            if request is None:
+                return
+            self._check_allowed(request)  # a later part may have named what the first did not
+        except (ArgumentError, ForbiddenError) as error:
+            self.answer(self._requests[message.id], error)
+        else:
+            self._perform(request)
 
     def _check_room(self, request: Request, nbytes: int) -> None:
         """An upload goes on when the server is full, since it must be able to end; but not without bounds."""
@@ -394,7 +413,8 @@ class Connection(asyncio.Protocol):
             full |= self._charged - self._uploads.charged > self._server.config.connection_bytes
         else:
             full |= self._is_full and self._served > 0
-        wanted = full or self._choked_since is not None
+        # Who waits for an answer's next parts must be heard when they are granted.
+        wanted = (full and not self._streams) or self._choked_since is not None
         if wanted and not self._paused:
             self._paused = True
             self._transport.pause_reading()

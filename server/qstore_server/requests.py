@@ -49,26 +49,27 @@ class Request:
         self.connection = connection
         self.id = id
         self.operation = operation
-        for name in operation.scope:
-            if not isinstance(body.get(name, ""), str):
-                raise ArgumentError(
-                    f"collection name {body[name]!r:.80} must be a non-empty string", subject="collection"
-                )
-        self.fields = body
+        self.fields: dict[str, Any] = dict(body)
         self.charge = charge
         self.arrived = now
         self.begun = time.perf_counter()
         """For how long it took: the clock of uvloop's event loop knows whole milliseconds only."""
         self.cancelled = False
-        self.more = body.pop("$more", False) is True
-        timeout = body.pop("$timeout", None)
+        self.more = self.fields.pop("$more", False) is True
+        timeout = self.fields.pop("$timeout", None)
         if timeout is not None and (type(timeout) not in (int, float) or not timeout >= 0):
             raise ArgumentError(f"$timeout={timeout!r} must be a number of seconds", subject="$timeout")
         self.deadline: float | None = None if timeout is None else now + timeout
-        key = body.pop("$key", None)
+        key = self.fields.pop("$key", None)
         if key is not None and (not isinstance(key, bytes) or len(key) != KEY_BYTES):
             raise ArgumentError(f"$key must be {KEY_BYTES} bytes", subject="$key")
         self.key: bytes | None = key
+        self._check_scope()
+
+    def complete(self, fields: dict[str, Any]) -> None:
+        """All parts of the body are there. Raises ArgumentError."""
+        self.fields, self.more = fields, False
+        self._check_scope()
 
     @property
     def name(self) -> str:
@@ -86,10 +87,18 @@ class Request:
             )
 
     def collections(self) -> Iterator[str]:
-        """Those that the request is about, as it names them."""
+        """Those that the request is about, as far as it has named them."""
         for name in self.operation.scope:
-            if name == "collection" or name in self.fields:
+            if name in self.fields or (name == "collection" and not self.more):
                 yield self.fields.get(name, "default")
+
+    def _check_scope(self) -> None:
+        for name in self.operation.scope:
+            if not isinstance(self.fields.get(name, ""), str):
+                raise ArgumentError(
+                    f"collection name {self.fields[name]!r:.80} must be a non-empty string",
+                    subject="collection",
+                )
 
 
 Answer: TypeAlias = "list[Bytes] | Iterator[dict[str, Any]]"

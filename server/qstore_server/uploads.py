@@ -71,13 +71,20 @@ class Uploads:
         return request
 
     def end(self, message: Message) -> Request | None:
-        """The request with all its parts; None where it was refused. Raises ProtocolError."""
+        """The request with all its parts; None where it was refused.
+
+        Raises ArgumentError for parts that do not fit together, ProtocolError where there are none.
+        """
         if message.id in self._refused:
             self._refused.discard(message.id)
             return None
         request, incoming = self._of(message)
         self._forget(message.id)
-        request.fields = joined([request.fields, *incoming.parts])
+        try:
+            whole = joined([request.fields, *incoming.parts])
+        except ProtocolError as error:
+            raise ArgumentError(error.message, subject=request.operation.name) from None
+        request.complete(whole)
         return request
 
     def refuse(self, id: int) -> bool:
