@@ -47,7 +47,7 @@ def assert_linearizable(history: list[Operation]) -> None:
 def test_sixteen_threads_agree_on_one_order(opening: Opening, keys: int) -> None:
     db = opening()
     names = [f"key-{i}" for i in range(keys)]
-    history = record(lambda: nullcontext(db), clients=16, keys=names, operations=3_000)
+    history = record(lambda: nullcontext(db), clients=16, keys=names, operations=3_000, searches=True)
     done = Counter(o.kind for o in history if isinstance(o.result, int))
     assert min(done[kind] for kind in ("insert", "upsert", "update", "delete")) > 20
     assert_linearizable(history)

@@ -40,6 +40,8 @@ from qstore_db.records import Record
 SEAL_ROWS = 2_048
 """A quiet tail of at least this many rows gets its graph early; fewer are cheap to search exactly."""
 _QUEUE_PATIENCE = 30.0
+_PUBLISHING = 50e-6
+"""Seconds between two looks at whether a commit has been published."""
 _LONGEST_DELAY = 1.0
 """Seconds that a group commit is held back at most, so that writes go on even where no graph gets built."""
 
@@ -170,7 +172,11 @@ class EmbeddedEngine:
 
     def fetch(self, collection: str, ids: Sequence[str], now: float) -> list[Record | None]:
         reader = self.collection(collection)  # held, so that a drop meanwhile erases nothing yet
-        return self._store.fetch(reader.cid, ids, now)
+        records, sequence = self._store.fetch(reader.cid, ids, now)
+        # What is committed is published a moment later. Nobody may see it before searches show it.
+        while self._sequence < sequence and self._environment.fault is None and not self._closed:
+            time.sleep(_PUBLISHING)
+        return records
 
     def view(self, collection: str) -> Snapshot:
         return self.collection(collection).current

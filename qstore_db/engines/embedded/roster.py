@@ -158,7 +158,7 @@ class Roster:
     def create_group(self, group: Group, now: float) -> None:
         with self._changing:
             collection = self[group.collection]
-            found = self._store.fetch(collection.cid, group.ids, now)
+            found, _ = self._store.fetch(collection.cid, group.ids, now)
             for id, record in zip(group.ids, found, strict=True):
                 if record is None:
                     raise RecordNotFoundError(

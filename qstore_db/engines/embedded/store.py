@@ -67,8 +67,11 @@ class Store:
         """A cursor for the vectors of many records, one after the other."""
         return transaction.cursor(self._tables[layout.VECTORS])
 
-    def fetch(self, cid: int, ids: Iterable[str], now: float) -> list[Record | None]:
-        """The newest committed records by id, as of one moment; None for absent and expired ones."""
+    def fetch(self, cid: int, ids: Iterable[str], now: float) -> tuple[list[Record | None], int]:
+        """The newest committed records by id, as of one moment; None for absent and expired ones.
+
+        The number is the op sequence of that moment.
+        """
         out: list[Record | None] = []
         with (
             self.environment.read() as transaction,
@@ -77,7 +80,7 @@ class Store:
             for id in ids:
                 row = self.row_of(transaction, cid, id)
                 out.append(None if row is None else self.at(transaction, cursor, cid, row, id, now))
-        return out
+            return out, self._meta(transaction, "sequence") or 0
 
     def at(
         self,
