@@ -1,0 +1,78 @@
+"""One step of a circuit: a gate on qubits, a channel, a measurement or a reset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from qstore_db.quantum.angles import Angle
+from qstore_db.quantum.channels import Channel
+from qstore_db.quantum.gates import GATES, Composite, Gate, Matrix, Turn, is_unitary
+
+Rows: TypeAlias = tuple[tuple[complex, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """A named gate. The first of `qubits` is the most significant one of its matrix: the control, if it has one."""
+
+    name: str
+    qubits: tuple[int, ...]
+    angles: tuple[Angle, ...] = ()
+
+    @property
+    def gate(self) -> Gate | Turn | Composite:
+        return GATES[self.name]
+
+
+@dataclass(frozen=True, slots=True)
+class Unitary:
+    """A gate given by its matrix."""
+
+    qubits: tuple[int, ...]
+    rows: Rows
+
+    @property
+    def matrix(self) -> Matrix:
+        """(2^k, 2^k) complex128"""
+        return np.array(self.rows, np.complex128)
+
+    @classmethod
+    def of(cls, matrix: Matrix, qubits: tuple[int, ...]) -> Unitary:
+        assert is_unitary(matrix)
+        return cls(qubits, tuple(tuple(complex(entry) for entry in row) for row in matrix))
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """A channel on one qubit."""
+
+    qubits: tuple[int]
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A measurement in the middle, in the Z basis."""
+
+    qubits: tuple[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Back to |0>."""
+
+    qubits: tuple[int]
+
+
+Operation: TypeAlias = "Apply | Unitary | Noise | Measure | Reset"
+
+
+def simple(operation: Apply) -> list[Apply]:
+    """The operation, or what it is composed of."""
+    gate = operation.gate
+    if not isinstance(gate, Composite):
+        return [operation]
+    return [Apply(name, operation.qubits, (operation.angles[which],)) for name, which in gate.parts]

@@ -1,0 +1,54 @@
+"""A circuit made ready to be run often: with other parameters, other inputs, forwards and backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qstore_db.quantum import adjoint, plain
+from qstore_db.quantum.adjoint import Gradients
+from qstore_db.quantum.circuit import Circuit
+from qstore_db.quantum.observables import Observable, check_observables
+
+Numbers = NDArray[Any]
+
+
+class Program:
+    """A circuit and what is read from it. Safe to use from several threads.
+
+    Arrays are float32 or float64, as `dtype` says, and C-contiguous; nothing is checked here but their shapes.
+    Expectation values and gradients are exact up to rounding.
+    """
+
+    def __init__(
+        self, circuit: Circuit, observables: Sequence[Observable], dtype: type[np.floating[Any]] = np.float64
+    ) -> None:
+        """Raises ArgumentError for observables on qubits that are not there, and for circuits without a state."""
+        check_observables(observables, circuit.n_qubits)
+        self.circuit = circuit
+        self.observables = tuple(observables)
+        self.dtype = np.dtype(dtype)
+
+    def values(self, parameters: Numbers, data: Numbers, states: Numbers | None = None) -> Numbers:
+        """(batch, n_observables).
+
+        parameters: (n_parameters,), radians. data: (batch, n_slots). states: (batch, 2^n), real or complex, each of
+        norm 1, to begin with instead of |0...0>.
+        """
+        found = plain.expectations(
+            plain.run(self.circuit, parameters, data, _complex(states)), self.observables
+        )
+        return found.astype(self.dtype, copy=False)
+
+    def gradients(
+        self, parameters: Numbers, data: Numbers, weights: Numbers, states: Numbers | None = None
+    ) -> Gradients:
+        """Of the sum of the values times `weights` (batch, n_observables); the others as in `values`."""
+        return adjoint.gradients(self.circuit, self.observables, parameters, data, weights, _complex(states))
+
+
+def _complex(states: Numbers | None) -> Numbers | None:
+    return None if states is None else states.astype(np.complex128)
