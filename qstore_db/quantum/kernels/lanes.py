@@ -81,17 +81,18 @@ def store(_: Any, array: Any, index: Any, vector: Any) -> Any:  # noqa: ARG001
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def splat(_: Any, number: Any) -> Any:
-    """A vector of the same number everywhere."""
+def splat(_: Any, array: Any, number: Any) -> Any:
+    """A vector of the array's dtype with the same number everywhere."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = context.get_value_type(signature.return_type)
         zeros = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
         empty = ir.Constant(kind, ir.Undefined)
-        first = builder.insert_element(empty, arguments[0], ir.Constant(ir.IntType(32), 0))
+        cast = context.cast(builder, arguments[1], number, array.dtype)
+        first = builder.insert_element(empty, cast, ir.Constant(ir.IntType(32), 0))
         return builder.shuffle_vector(first, empty, zeros)
 
-    return _TYPES[number](number), generate
+    return _TYPES[array.dtype](array, number), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -24,7 +24,7 @@ def qubit_states(
     The four are the real and imaginary parts of the amplitudes of |0> and |1>.
     """
     width = steps.shape[2]
-    zero, one = splat(steps[0, 0, 0] * 0), splat(steps[0, 0, 0] * 0 + 1)
+    zero, one = splat(steps, 0), splat(steps, 1)
     for qubit in range(starts.size - 1):
         a, b, x, y = one, zero, zero, zero
         place = starts[qubit] + qubit
@@ -33,10 +33,10 @@ def qubit_states(
             kind = kinds[at]
             if kind == FIXED:
                 g = gates[which[at]]
-                p, q = splat(g[0, 0, 0]), splat(g[0, 0, 1])
-                r, s = splat(g[0, 1, 0]), splat(g[0, 1, 1])
-                t, u = splat(g[1, 0, 0]), splat(g[1, 0, 1])
-                v, w = splat(g[1, 1, 0]), splat(g[1, 1, 1])
+                p, q = splat(steps, g[0, 0, 0]), splat(steps, g[0, 0, 1])
+                r, s = splat(steps, g[0, 1, 0]), splat(steps, g[0, 1, 1])
+                t, u = splat(steps, g[1, 0, 0]), splat(steps, g[1, 0, 1])
+                v, w = splat(steps, g[1, 1, 0]), splat(steps, g[1, 1, 1])
                 a, b, x, y = (
                     (p * a - q * b) + (r * x - s * y),
                     (p * b + q * a) + (r * y + s * x),
@@ -77,8 +77,8 @@ def begin(re: Any, im: Any, low: int, starts: Any, steps: Any) -> None:
                 re[2 * r + 1], im[2 * r + 1] = a * v[2, 0] - b * v[3, 0], a * v[3, 0] + b * v[2, 0]
                 re[2 * r], im[2 * r] = a * v[0, 0] - b * v[1, 0], a * v[1, 0] + b * v[0, 0]
     else:
-        store(re, 0, splat(steps[0, 0, 0] * 0 + 1))
-        store(im, 0, splat(steps[0, 0, 0] * 0))
+        store(re, 0, splat(steps, 1))
+        store(im, 0, splat(steps, 0))
     for qubit in range(n_qubits - low):
         v = steps[starts[qubit + 1] + qubit].reshape(4 * width)
         p, q, s, t = load(v, 0), load(v, width), load(v, 2 * width), load(v, 3 * width)
@@ -103,9 +103,9 @@ def end(re: Any, im: Any, lam: Any, lam_im: Any, low: int, starts: Any, steps: A
         return
     width = VECTOR_BYTES // re.itemsize
     n_qubits = starts.size - 1
-    zero = splat(steps[0, 0, 0] * 0)
+    zero = splat(steps, 0)
     if re.size > width:
-        store(re, width, splat(steps[0, 0, 0] * 0 + 1))
+        store(re, width, splat(steps, 1))
         store(im, width, zero)
     for qubit in range(n_qubits - 1):
         v = steps[starts[qubit + 1] + qubit].reshape(4 * width)
@@ -152,7 +152,7 @@ def _end_single(re: Any, im: Any, lam: Any, lam_im: Any, starts: Any, steps: Any
     for qubit in range(n_qubits - 1, -1, -1):
         v = steps[starts[qubit + 1] + qubit]
         p, q, s, t = v[0, 0], v[1, 0], v[2, 0], v[3, 0]
-        g0 = g1 = g2 = g3 = p * 0
+        g0 = g1 = g2 = g3 = re[0] - re[0]
         for j in range(1 << qubit):
             m = (1 << qubit) + j
             a, b = re[m], im[m]
@@ -188,10 +188,10 @@ def chain_slopes(
             kind = kinds[at]
             if kind == FIXED:
                 g = gates[which[at]]
-                p, q = splat(g[0, 0, 0]), splat(g[0, 0, 1])
-                r, s = splat(g[1, 0, 0]), splat(g[1, 0, 1])
-                v, w = splat(g[0, 1, 0]), splat(g[0, 1, 1])
-                m, n = splat(g[1, 1, 0]), splat(g[1, 1, 1])
+                p, q = splat(steps, g[0, 0, 0]), splat(steps, g[0, 0, 1])
+                r, s = splat(steps, g[1, 0, 0]), splat(steps, g[1, 0, 1])
+                v, w = splat(steps, g[0, 1, 0]), splat(steps, g[0, 1, 1])
+                m, n = splat(steps, g[1, 1, 0]), splat(steps, g[1, 1, 1])
                 a, b, x, y = (
                     (p * a - q * b) + (r * x - s * y),
                     (p * b + q * a) + (r * y + s * x),

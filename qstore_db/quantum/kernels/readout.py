@@ -69,7 +69,7 @@ def _by_halves(out: Any, low: int, masks: Any, values: Any) -> None:
     at = 0  # masks fall
     while rows > 1:
         rows //= 2
-        difference = splat(out[0] - out[0])
+        difference = splat(out, 0)
         for k in range(0, rows * width, width):
             a, b = load(out, k), load(out, k + rows * width)
             difference += a - b
@@ -165,7 +165,7 @@ def _spread(out: Any, low: int, masks: Any, weights: Any) -> None:
     n_rows_bits = 0
     while (width << n_rows_bits) < out.size:
         n_rows_bits += 1
-    first = splat(out[0] * 0)
+    first = splat(out, 0)
     for string in range(masks.size):
         if masks[string] < 1 << low:  # within a vector; 0 is the identity
             first += load(pauli_signs(out, masks[string]), 0) * load(weights[string], 0)
@@ -175,7 +175,7 @@ def _spread(out: Any, low: int, masks: Any, weights: Any) -> None:
         bit = 1 << (n_rows_bits - 1 - level + low)
         while at < masks.size and masks[at] > bit:
             at += 1
-        weight = splat(out[0] * 0)
+        weight = splat(out, 0)
         if at < masks.size and masks[at] == bit:
             weight = load(weights[at], 0)
         for r in range((1 << level) - 1, -1, -1):

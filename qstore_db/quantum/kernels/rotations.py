@@ -64,7 +64,7 @@ def _turn_lanes(plane: Any, distance: int, cosine: Any, sine: Any) -> None:
     signed = plane[:width].copy()
     for lane in range(width):
         signed[lane] = sine if lane & distance else -sine
-    c, s = splat(cosine), load(signed, 0)
+    c, s = splat(plane, cosine), load(signed, 0)
     for k in range(0, plane.size, width):
         a = load(plane, k)
         store(plane, k, c * a + s * exchanged(a, distance))
@@ -73,7 +73,7 @@ def _turn_lanes(plane: Any, distance: int, cosine: Any, sine: Any) -> None:
 @compiled
 def _turn_one(plane: Any, stride: int, cosine: Any, sine: Any) -> None:
     width = VECTOR_BYTES // plane.itemsize
-    c, s = splat(cosine), splat(sine)
+    c, s = splat(plane, cosine), splat(plane, sine)
     for base in range(0, plane.size, 2 * stride):
         for k in range(base, base + stride, width):
             a, b = load(plane, k), load(plane, k + stride)
@@ -121,8 +121,8 @@ def _store_eight(plane: Any, k: int, stride: int, a: Any) -> None:
 @compiled
 def _turn_three(plane: Any, stride: int, cosines: Any, sines: Any) -> None:
     width = VECTOR_BYTES // plane.itemsize
-    c0, c1, c2 = splat(cosines[0]), splat(cosines[1]), splat(cosines[2])
-    s0, s1, s2 = splat(sines[0]), splat(sines[1]), splat(sines[2])
+    c0, c1, c2 = splat(plane, cosines[0]), splat(plane, cosines[1]), splat(plane, cosines[2])
+    s0, s1, s2 = splat(plane, sines[0]), splat(plane, sines[1]), splat(plane, sines[2])
     for base in range(0, plane.size, 8 * stride):
         for k in range(base, base + stride, width):
             a = _load_eight(plane, k, stride)
@@ -176,8 +176,8 @@ def _unturn_lanes(psi: Any, lam: Any, distance: int, cosine: Any, sine: Any) -> 
     for lane in range(width):
         signs[lane] = 1 if lane & distance else -1
         signed[lane] = -sine if lane & distance else sine
-    c, s, sign = splat(cosine), load(signed, 0), load(signs, 0)
-    slope = splat(cosine - cosine)
+    c, s, sign = splat(psi, cosine), load(signed, 0), load(signs, 0)
+    slope = splat(psi, 0)
     for k in range(0, psi.size, width):
         p, q = load(psi, k), load(lam, k)
         slope += sign * (q * exchanged(p, distance))
@@ -189,8 +189,8 @@ def _unturn_lanes(psi: Any, lam: Any, distance: int, cosine: Any, sine: Any) -> 
 @compiled
 def _unturn_one(psi: Any, lam: Any, stride: int, cosine: Any, sine: Any) -> Any:
     width = VECTOR_BYTES // psi.itemsize
-    c, s = splat(cosine), splat(sine)
-    slope = splat(cosine - cosine)
+    c, s = splat(psi, cosine), splat(psi, sine)
+    slope = splat(psi, 0)
     for base in range(0, psi.size, 2 * stride):
         for k in range(base, base + stride, width):
             a, b = load(psi, k), load(psi, k + stride)
@@ -206,9 +206,9 @@ def _unturn_one(psi: Any, lam: Any, stride: int, cosine: Any, sine: Any) -> Any:
 @compiled
 def _unturn_three(psi: Any, lam: Any, stride: int, cosines: Any, sines: Any, slopes: Any) -> None:
     width = VECTOR_BYTES // psi.itemsize
-    c0, c1, c2 = splat(cosines[0]), splat(cosines[1]), splat(cosines[2])
-    s0, s1, s2 = splat(-sines[0]), splat(-sines[1]), splat(-sines[2])
-    g0 = g1 = g2 = splat(cosines[0] - cosines[0])
+    c0, c1, c2 = splat(psi, cosines[0]), splat(psi, cosines[1]), splat(psi, cosines[2])
+    s0, s1, s2 = splat(psi, -sines[0]), splat(psi, -sines[1]), splat(psi, -sines[2])
+    g0 = g1 = g2 = splat(psi, 0)
     for base in range(0, psi.size, 8 * stride):
         for k in range(base, base + stride, width):
             p = _load_eight(psi, k, stride)

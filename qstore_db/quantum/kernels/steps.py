@@ -29,7 +29,7 @@ def multiply(re: Any, im: Any, low: int, cosines: Any, sines: Any) -> None:
         if low:
             c, s = load(cosines, k), load(sines, k)
         else:
-            c, s = splat(cosines[k // width]), splat(sines[k // width])
+            c, s = splat(re, cosines[k // width]), splat(re, sines[k // width])
         a, b = load(re, k), load(im, k)
         store(re, k, c * a - s * b)
         store(im, k, s * a + c * b)
@@ -45,7 +45,7 @@ def unmultiply(
         if low:
             c, s = load(cosines, k), load(sines, k)
         else:
-            c, s = splat(cosines[k // width]), splat(sines[k // width])
+            c, s = splat(psi, cosines[k // width]), splat(psi, sines[k // width])
         a, b, x, y = load(psi, k), load(psi_im, k), load(lam, k), load(lam_im, k)
         if low:
             store(slopes, k, load(slopes, k) + (x * b - y * a))
@@ -89,7 +89,7 @@ def turn_about(re: Any, im: Any, low: int, flip: int, sign: int, ys: int, cosine
     lanes = pauli_signs(re, sign & ((1 << low) - 1))
     rows, row_sign, turned = flip >> low, sign >> low, flip & ((1 << low) - 1)
     c, plus = load(cosine, 0), load(lanes, 0) * load(sine, 0)
-    minus = splat(lanes[0] - lanes[0]) - plus
+    minus = splat(lanes, 0) - plus
     if ys & 2:
         plus, minus = minus, plus
     for r in range(re.size // width):
@@ -121,7 +121,7 @@ def slope_about(psi: Any, psi_im: Any, lam: Any, lam_im: Any, low: int, flip: in
     width = VECTOR_BYTES // psi.itemsize
     lanes = pauli_signs(psi, sign & ((1 << low) - 1))
     rows, row_sign, turned = flip >> low, sign >> low, flip & ((1 << low) - 1)
-    zero = splat(lanes[0] - lanes[0])
+    zero = splat(lanes, 0)
     plus = minus = zero
     for r in range(psi.size // width):
         k, j = r * width, (r ^ rows) * width
@@ -145,7 +145,7 @@ def mean_about(re: Any, im: Any, low: int, flip: int, sign: int, ys: int) -> Any
     width = VECTOR_BYTES // re.itemsize
     lanes = pauli_signs(re, sign & ((1 << low) - 1))
     rows, row_sign, turned = flip >> low, sign >> low, flip & ((1 << low) - 1)
-    zero = splat(lanes[0] - lanes[0])
+    zero = splat(lanes, 0)
     plus = minus = zero
     for r in range(re.size // width):
         k, j = r * width, (r ^ rows) * width
@@ -172,7 +172,7 @@ def add_about(
     lanes = pauli_signs(psi, sign & ((1 << low) - 1))
     rows, row_sign, turned = flip >> low, sign >> low, flip & ((1 << low) - 1)
     plus = load(lanes, 0) * load(weights, 0)
-    minus = splat(lanes[0] - lanes[0]) - plus
+    minus = splat(lanes, 0) - plus
     if ys & 2:
         plus, minus = minus, plus
     for r in range(psi.size // width):
@@ -195,8 +195,8 @@ def apply_one(re: Any, im: Any, low: int, bit: int, gate: Any) -> None:
         _apply_in_lanes(re, im, bit, gate)
         return
     stride = width << (bit - low)
-    ar, ai, br, bi = splat(gate[0, 0, 0]), splat(gate[0, 0, 1]), splat(gate[0, 1, 0]), splat(gate[0, 1, 1])
-    cr, ci, dr, di = splat(gate[1, 0, 0]), splat(gate[1, 0, 1]), splat(gate[1, 1, 0]), splat(gate[1, 1, 1])
+    ar, ai, br, bi = splat(re, gate[0, 0, 0]), splat(re, gate[0, 0, 1]), splat(re, gate[0, 1, 0]), splat(re, gate[0, 1, 1])
+    cr, ci, dr, di = splat(re, gate[1, 0, 0]), splat(re, gate[1, 0, 1]), splat(re, gate[1, 1, 0]), splat(re, gate[1, 1, 1])
     for base in range(0, re.size, 2 * stride):
         for k in range(base, base + stride, width):
             x, y, u, v = load(re, k), load(im, k), load(re, k + stride), load(im, k + stride)
@@ -240,9 +240,9 @@ def apply_two(re: Any, im: Any, high: int, bit: int, gate: Any) -> None:
             store(reals, i * width, load(re, k))
             store(imaginaries, i * width, load(im, k))
         for i in range(4):
-            x = y = splat(gate[0, 0, 0] - gate[0, 0, 0])
+            x = y = splat(re, 0)
             for j in range(4):
-                c, s = splat(gate[i, j, 0]), splat(gate[i, j, 1])
+                c, s = splat(re, gate[i, j, 0]), splat(re, gate[i, j, 1])
                 u, v = load(reals, j * width), load(imaginaries, j * width)
                 x += c * u - s * v
                 y += c * v + s * u
