@@ -24,9 +24,8 @@ Numbers = NDArray[Any]
 class Program:
     """A circuit and what is read from it. Safe to use from several threads.
 
-    Arrays are float32 or float64, as `dtype` says, and C-contiguous; nothing is checked here but their shapes.
-    Expectation values and gradients are exact up to rounding. With the extra `quantum` they come from compiled code,
-    else gate by gate.
+    Arrays are float32 or float64, as `dtype` says, and C-contiguous; nothing is checked here. Values and gradients
+    are exact up to rounding. With the extra `quantum` they come from compiled code, else gate by gate.
     """
 
     def __init__(

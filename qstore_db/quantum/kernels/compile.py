@@ -56,7 +56,8 @@ class Affine:
         """(n_parameters,): the slopes of the parameters from those of the angles."""
         if not len(self.rows):
             return np.zeros(n_parameters)
-        return np.bincount(self.columns, self.factors * slopes[self.rows], n_parameters)
+        pulled = np.bincount(self.columns, self.factors * slopes[self.rows], n_parameters)
+        return pulled.astype(np.float64, copy=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,7 +195,7 @@ _String = tuple[int, int, int]
 def _strings(
     observables: Sequence[Observable], n_qubits: int
 ) -> tuple[list[_String], list[tuple[int, _String]], list[float]]:
-    """The Pauli strings that occur, those of Z by falling mask; which observable has which, and with what factor."""
+    """The Pauli strings that occur, those of Z by falling mask; which observable has which, and its factors."""
     found: dict[_String, None] = {}
     entries: list[tuple[int, _String]] = []
     factors: list[float] = []

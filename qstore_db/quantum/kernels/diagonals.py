@@ -39,7 +39,7 @@ def fill_table(masks: Any, angles: Any, cosines: Any, sines: Any) -> None:
 
 @compiled
 def sum_slopes(masks: Any, slopes: Any, sums: Any) -> None:
-    """sums (k,): of the slopes (2^n,), each -1 times where i & mask has an odd number of ones. Overwrites slopes."""
+    """sums (k,): of the slopes (2^n,), times -1 where i & mask has an odd number of ones. Overwrites slopes."""
     for term in range(masks.size):
         mask = masks[term]
         if mask & (mask - 1):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,7 @@ class Engine:
             parts.append((layers, tables, own))
 
         self._spread(run, batch, low)
-        layers, tables, own = (sum(each[1:], start=each[0]) for each in zip(*parts, strict=True))
+        layers, tables, own = (np.sum(each, axis=0) for each in zip(*parts, strict=True))
         found = compiled.layers.pulled(layers, self._n_parameters)
         found += compiled.own.pulled(own, self._n_parameters)
         if compiled.diagonals:
@@ -107,8 +108,8 @@ class Engine:
         nothing = np.empty((0, 0), self._dtype)
         if states is None:
             return nothing, nothing
-        re = np.ascontiguousarray(states.real, self._dtype)
-        return re, np.ascontiguousarray(states.imag, self._dtype) if np.iscomplexobj(states) else nothing
+        re = np.ascontiguousarray(np.real(states), self._dtype)
+        return re, np.ascontiguousarray(np.imag(states), self._dtype) if np.iscomplexobj(states) else nothing
 
     def _low(self, batch: int) -> int:
         """How many qubits lie inside of vectors: none where samples fill them better."""
@@ -128,7 +129,7 @@ class Engine:
             run(0, batch)
             return
         edges = [min(batch, step * (blocks * each // threads)) for each in range(threads + 1)]
-        waiting = [_pool().submit(run, first, end) for first, end in zip(edges[1:], edges[2:], strict=False)]
+        waiting = [_pool().submit(run, first, end) for first, end in pairwise(edges[1:])]
         run(edges[0], edges[1])
         for each in waiting:
             each.result()

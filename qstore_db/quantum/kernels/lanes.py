@@ -2,7 +2,8 @@
 
 LLVM leaves the loops of a gate as they are: it cannot know that their two, four or eight streams through one array
 do not overlap, and they run at a tenth of what the machine can do. So the kernels say themselves what a vector is:
-`load` takes 64 bytes from an array, 16 float32 or 8 float64, arithmetic works on all of them, `store` puts them back.
+`load` takes 64 bytes from an array, 16 float32 or 8 float64, arithmetic works on all of them, and `store` puts them
+back.
 On processors with shorter registers LLVM splits them.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import numba
 from llvmlite import ir
@@ -26,11 +27,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def compiled(function: F) -> F:
     """Compiled on first use and kept on disk; runs without the interpreter's lock."""
-    decorated: F = numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")(function)
-    return decorated
+    compile: Any = numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
+    return cast("F", compile(function))
 
 
-class _Lanes(types.Type):  # type: ignore[misc]  # numba has no types of its own
+def _instruction(function: Callable[..., Any]) -> Any:
+    """What compiled code may call, and what LLVM is told to do for it."""
+    return intrinsic(function)
+
+
+class _Lanes(types.Type):
     """The type of a vector of `dtype`, to the compiler."""
 
     def __init__(self, dtype: Any) -> None:
@@ -39,10 +45,10 @@ class _Lanes(types.Type):  # type: ignore[misc]  # numba has no types of its own
 
 
 @register_model(_Lanes)
-class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+class _LanesModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Any) -> None:
         element = ir.FloatType() if fe_type.dtype is types.float32 else ir.DoubleType()
-        super().__init__(dmm, fe_type, ir.VectorType(element, _count(fe_type.dtype)))
+        super().__init__(dmm, fe_type, ir.VectorType(element, _count(fe_type.dtype)))  # type: ignore[no-untyped-call]
 
 
 def _count(dtype: Any) -> int:
@@ -58,8 +64,8 @@ def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any
     return builder.bitcast(builder.gep(data, [index]), ir.PointerType(vector))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def load(_: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
+@_instruction
+def load(_: Any, array: Any, index: Any) -> Any:  # noqa: ARG001 - always an intp
     """The vector that begins at an index (intp) of a contiguous array."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -70,8 +76,8 @@ def load(_: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
     return _TYPES[array.dtype](array, types.intp), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def store(_: Any, array: Any, index: Any, vector: Any) -> Any:  # noqa: ARG001
+@_instruction
+def store(_: Any, array: Any, index: Any, vector: Any) -> Any:  # noqa: ARG001 - always an intp
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         place = _place(context, builder, signature.args[0], arguments[0], arguments[1])
         builder.store(arguments[2], place).align = array.dtype.bitwidth // 8
@@ -80,7 +86,7 @@ def store(_: Any, array: Any, index: Any, vector: Any) -> Any:  # noqa: ARG001
     return types.void(array, types.intp, vector), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_instruction
 def splat(_: Any, array: Any, number: Any) -> Any:
     """A vector of the array's dtype with the same number everywhere."""
 
@@ -95,11 +101,11 @@ def splat(_: Any, array: Any, number: Any) -> Any:
     return _TYPES[array.dtype](array, number), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@_instruction
 def total(_: Any, vector: Any) -> Any:
     """The sum of a vector's numbers."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
         (vector,) = arguments
         count = vector.type.count
         while count > 1:  # half onto half
@@ -116,9 +122,9 @@ def total(_: Any, vector: Any) -> Any:
 def _exchange(distance: int) -> Any:
     """The vector with lanes i and i ^ distance exchanged."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @_instruction
     def exchanged(_: Any, vector: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
             (vector,) = arguments
             count = vector.type.count
             places = [lane ^ distance if (lane ^ distance) < count else lane for lane in range(count)]
@@ -133,11 +139,11 @@ def _exchange(distance: int) -> Any:
 exchange_1, exchange_2, exchange_4, exchange_8 = (_exchange(distance) for distance in (1, 2, 4, 8))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def parity(_: Any, bits: Any) -> Any:
+@_instruction
+def parity(_: Any, bits: Any) -> Any:  # noqa: ARG001 - always an intp
     """1 where an odd number of bits is set, else 0."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
         return builder.and_(builder.ctpop(arguments[0]), ir.Constant(arguments[0].type, 1))
 
     return types.intp(types.intp), generate
@@ -158,9 +164,9 @@ def exchanged(vector: Any, distance: Any) -> Any:
 
 
 def _arithmetic(instruction: str) -> Any:
-    @intrinsic  # type: ignore[untyped-decorator]
+    @_instruction
     def combined(_: Any, left: Any, right: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
             return getattr(builder, instruction)(*arguments, flags=_FAST)
 
         return left(left, right), generate

@@ -1,9 +1,9 @@
-"""From a circuit to few, fast steps, by algebra that leaves all expectation values as they are.
+"""From a circuit to few, fast steps, by algebra that leaves expectation values as they are.
 
-- Every gate with an angle is a product of turns exp(-i theta/2 P) about Pauli strings that commute, since that is
-  what its generator is a sum of; global phases are dropped.
+- Every gate with an angle is a product of turns exp(-i theta/2 P) about Pauli strings that commute, of which its
+  generator is the sum; global phases are dropped.
 - The gates on a qubit before anything joins it to another make its own state, and the start is their product.
-- Turns about Z, with angles that all samples share, are gathered in diagonals, turns about Y in layers, and whatever
+- Turns about Z, with angles that all samples share, are gathered in diagonals, turns about Y in layers, and what
   only moves amplitudes (X, CX, swap, CCX) in permutations. A turn about X becomes one about Y between two about Z.
 - A step moves back past others on other qubits, or past diagonals if it is one, to join the last of its kind.
 """
@@ -166,8 +166,8 @@ def _elementary(circuit: Circuit) -> Iterator[Step]:
             continue
         if not isinstance(operation, Apply):
             raise ArgumentError(
-                f"a circuit with {type(operation).__name__.lower()} has no state vector: run it as a density matrix "
-                "or as trajectories",
+                f"a circuit with {type(operation).__name__.lower()} has no state vector: run it as a density "
+                "matrix or as trajectories",
                 subject="circuit",
             )
         for name, qubits, angles in _spelt(operation):

@@ -93,7 +93,7 @@ def begin(re: Any, im: Any, low: int, starts: Any, steps: Any) -> None:
 
 @compiled
 def end(re: Any, im: Any, lam: Any, lam_im: Any, low: int, starts: Any, steps: Any, slopes: Any) -> None:
-    """slopes (n, 4, width): of each qubit, the sum over all amplitudes of conj(lambda) and the product of the others.
+    """slopes (n, 4, width): of each qubit, the sum over all amplitudes of conj(lambda) times the other qubits.
 
     Overwrites all four planes. re, im become a heap: node 2^q + j is the product of the first q qubits for index j,
     and lambda is contracted with the last qubit again and again.

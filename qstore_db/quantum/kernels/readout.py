@@ -1,8 +1,8 @@
 """What is read in the end: expectation values of Pauli strings, and the states that their gradients begin with.
 
-Strings of Z need the probabilities only, and all of them come out of one sweep: where each has a single Z by halving
-(the difference of the two halves of the probabilities is <Z> of the first qubit, their sum the probabilities of the
-others), else by a Walsh-Hadamard transform, which gives the parities of all subsets of qubits at once.
+Strings of Z need the probabilities only, and all of them come out of one sweep: where each has a single Z, by
+halving (the difference of the halves of the probabilities is <Z> of the first qubit, their sum the probabilities of
+the others), else by a Walsh-Hadamard transform, which gives the parities of all subsets of qubits at once.
 """
 
 from __future__ import annotations

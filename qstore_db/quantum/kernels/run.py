@@ -1,4 +1,4 @@
-"""Runs the steps of a compiled circuit, block by block: sixteen samples in the lanes of vectors, or one inside of them."""
+"""Runs the steps of a compiled circuit, block by block: a sample in each lane of vectors, or one inside of them."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Values(NamedTuple):
 
 
 @compiled
-def _block(plane: Any) -> int:
+def _block(plane: Any) -> Any:
     return _CACHED // plane.itemsize
 
 
@@ -150,7 +150,7 @@ def _devolve(
 
 
 @compiled
-def _set_angles(t: Any, v: Any, angles: Any, cosines: Any, sines: Any, width: int) -> None:
+def _set_angles(v: Any, cosines: Any, sines: Any, width: int) -> None:
     for a in range(v.own.size):
         c, s = math.cos(0.5 * v.own[a]), math.sin(0.5 * v.own[a])
         for k in range(a * width, (a + 1) * width):
@@ -249,7 +249,7 @@ def run_values(
     )
     steps = np.empty((t.kinds.size + t.starts.size, 4, width), values.dtype)
     by_string = np.empty((t.masks.size + len(t.others), width), values.dtype)
-    _set_angles(t, v, angles, cosines, sines, width)
+    _set_angles(v, cosines, sines, width)
     for first in range(begin_at, end_at, 1 if low else width):
         count = 1 if low else min(width, end_at - first)
         _read_data(t, v, data, first, count, low, angles, cosines, sines)
@@ -285,7 +285,7 @@ def run_gradients(
     ends = np.empty((max(t.starts.size - 1, 0), 4, width), values.dtype)
     by_string = np.empty((t.masks.size + len(t.others), width), values.dtype)
     here = np.zeros((len(v.table_cosines), size), values.dtype)
-    _set_angles(t, v, angles, cosines, sines, width)
+    _set_angles(v, cosines, sines, width)
     for first in range(begin_at, end_at, 1 if low else width):
         count = 1 if low else min(width, end_at - first)
         _read_data(t, v, data, first, count, low, angles, cosines, sines)

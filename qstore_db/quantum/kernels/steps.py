@@ -195,8 +195,10 @@ def apply_one(re: Any, im: Any, low: int, bit: int, gate: Any) -> None:
         _apply_in_lanes(re, im, bit, gate)
         return
     stride = width << (bit - low)
-    ar, ai, br, bi = splat(re, gate[0, 0, 0]), splat(re, gate[0, 0, 1]), splat(re, gate[0, 1, 0]), splat(re, gate[0, 1, 1])
-    cr, ci, dr, di = splat(re, gate[1, 0, 0]), splat(re, gate[1, 0, 1]), splat(re, gate[1, 1, 0]), splat(re, gate[1, 1, 1])
+    ar, ai = splat(re, gate[0, 0, 0]), splat(re, gate[0, 0, 1])
+    br, bi = splat(re, gate[0, 1, 0]), splat(re, gate[0, 1, 1])
+    cr, ci = splat(re, gate[1, 0, 0]), splat(re, gate[1, 0, 1])
+    dr, di = splat(re, gate[1, 1, 0]), splat(re, gate[1, 1, 1])
     for base in range(0, re.size, 2 * stride):
         for k in range(base, base + stride, width):
             x, y, u, v = load(re, k), load(im, k), load(re, k + stride), load(im, k + stride)
@@ -229,7 +231,7 @@ def _apply_in_lanes(re: Any, im: Any, bit: int, gate: Any) -> None:
 
 @compiled
 def apply_two(re: Any, im: Any, high: int, bit: int, gate: Any) -> None:
-    """A fixed gate on two qubits, gate (4, 4, 2), in states whose lanes are samples; `high` is the first qubit's bit."""
+    """A fixed gate (4, 4, 2) on two qubits, where lanes are samples; `high` is the first qubit's bit."""
     width = VECTOR_BYTES // re.itemsize
     reals, imaginaries = re[: 4 * width].copy(), re[: 4 * width].copy()
     for r in range(re.size // width):
