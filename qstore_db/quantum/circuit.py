@@ -303,7 +303,7 @@ class Circuit:
                 f"{name} takes {gate.n_qubits} qubits and {wanted} angles, not {len(qubits)} and {len(angles)}",
                 subject=name,
             )
-        return self._apply(name, qubits, *angles)
+        return self._apply(gate.name, qubits, *angles)
 
     # What is no gate
 

@@ -41,6 +41,11 @@ def angles(symbols: bool = True) -> st.SearchStrategy[Angle]:
     return number | symbol | affine
 
 
+def _n_angles(name: str) -> int:
+    gate = GATES[name]
+    return gate.n_angles if isinstance(gate, Composite) else int(isinstance(gate, Turn))
+
+
 def _sum(first: Angle, others: Sequence[Angle]) -> Angle:
     return sum(others, start=first)
 
@@ -91,10 +96,8 @@ def circuits(
         elif name in ("measure", "reset"):
             circuit = getattr(circuit, name)(order[0])
         else:
-            gate = GATES[name]
-            wanted = gate.n_angles if isinstance(gate, Composite) else int(isinstance(gate, Turn))
-            turned = [draw(angles(symbols)) for _ in range(wanted)]
-            circuit = circuit.gate(name, order[: gate.n_qubits], *turned)
+            turned = [draw(angles(symbols)) for _ in range(_n_angles(name))]
+            circuit = circuit.gate(name, order[: GATES[name].n_qubits], *turned)
     return circuit
 
 
@@ -142,6 +145,28 @@ def observables(n_qubits: int, max_size: int = 4) -> st.SearchStrategy[list[Obse
     """One to `max_size` Pauli strings, sums of them and projectors."""
     any_kind = pauli_strings(n_qubits) | pauli_sums(n_qubits) | projectors(n_qubits)
     return st.lists(any_kind, min_size=1, max_size=max_size)
+
+
+def some_circuit(n_qubits: int, n_operations: int, seed: int) -> Circuit:
+    """Over all gates that fit, each about as often, half of the angles numbers and the others affine."""
+    generator = np.random.default_rng(seed)
+    fitting = [name for name, gate in GATES.items() if gate.n_qubits <= n_qubits] + ["unitary"]
+    symbols = [*map(parameter, NAMES), *map(data, range(SLOTS))]
+    circuit = Circuit(n_qubits)
+    rounds = -(-n_operations // len(fitting))
+    places = np.concatenate([generator.permutation(len(fitting)) for _ in range(rounds)])[:n_operations]
+    for place in places.tolist():
+        name, order = fitting[place], generator.permutation(n_qubits)
+        if name == "unitary":
+            wide = int(generator.integers(1, min(2, n_qubits) + 1))
+            circuit = circuit.unitary(some_unitary(1 << wide, int(generator.integers(2**32))), *order[:wide])
+            continue
+        turned = [Angle(generator.uniform(-np.pi, np.pi)) for _ in range(_n_angles(name))]
+        for which in range(len(turned)):
+            if generator.random() < 0.5:
+                turned[which] += symbols[generator.integers(len(symbols))] * generator.uniform(-2, 2)
+        circuit = circuit.gate(name, order[: GATES[name].n_qubits], *turned)
+    return circuit
 
 
 def unitary_of(circuit: Circuit) -> Matrix:
