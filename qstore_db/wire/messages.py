@@ -202,7 +202,7 @@ class _Found:
 
 
 def _reference(array: NDArray[Any]) -> bytes:
-    return struct.pack(f">BB{array.ndim}I", _CODES[array.dtype], array.ndim, *array.shape)
+    return bytes((_CODES[array.dtype], array.ndim)) + _SHAPES[array.ndim].pack(*array.shape)
 
 
 def _check(body: Any, depth: int) -> None:
