@@ -191,7 +191,7 @@ def _ranked(given: Fields) -> list[Ranked]:
 
 def _check_lengths(given: Fields, count: int) -> None:
     """What is read later must be there now. Raises ValueError."""
-    for name in ("ids", "versions", "record_ends", "vectors"):
+    for name in ("ids", "versions", "record_ends", "values", "tunneled", "vectors"):
         if name in given and len(given[name]) != count:
             raise ValueError(f"{name} has length {len(given[name])}, not {count}")
 
