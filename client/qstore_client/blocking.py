@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import select
 import socket
 import ssl
 import struct
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import ParamSpec, Self, TypeVar
@@ -52,7 +52,6 @@ class Connection:
         """Connect and greet. Raises UnreachableError, or what the server answers."""
         self._limits = Limits()
         self._reader = FrameReader(self._limits)
-        self._messages: Iterator[tuple[Message, int]] = iter(())
         self._last_id = 0
         self._timeout: float | None = -1.0
         self._used = time.monotonic()
@@ -65,7 +64,7 @@ class Connection:
                     self._socket = target.tls.wrap_socket(self._socket, server_hostname=target.host)
                 self._set_timeout(timeout)
                 self._send(hello(target))
-                self.welcome = welcome(next(self._receive())[0])
+                self.welcome = welcome(self._receive()[0][0])
             except BaseException:
                 self._socket.close()
                 raise
@@ -171,8 +170,8 @@ class Connection:
     def _send(self, frame: list[Bytes]) -> None:
         self._socket.sendall(b"".join(frame))
 
-    def _receive(self, until: float | None = None) -> Iterator[tuple[Message, int]]:
-        """The messages of the next bytes to come that complete any."""
+    def _receive(self, until: float | None = None) -> list[tuple[Message, int]]:
+        """The messages of the next bytes to come that complete any, with the lengths of their frames."""
         while True:
             if until is not None and time.monotonic() >= until:
                 raise TimeoutError
@@ -181,8 +180,7 @@ class Connection:
                 raise _LostError("the server closed the connection")
             found = [(decode(frame, self._limits), len(frame)) for frame in self._reader.feed(data)]
             if found:
-                yield from found
-                return
+                return found
 
 
 class RemoteEdge:
@@ -191,7 +189,10 @@ class RemoteEdge:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._idle: list[Connection] = []
-        self._room = threading.Semaphore(target.pool)
+        # Used like a semaphore, which is no code of Python's own: threads that wait for one another cost more time.
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(target.pool):
+            self._room.put(None)
         self._closed = False
         self._watches: set[Connection] = set()
         self._process = os.getpid()
@@ -263,8 +264,11 @@ class RemoteEdge:
         while True:
             self._check()
             try:
-                with self._connection(patience) as connection:
+                connection = self._borrow(patience)
+                try:
                     return connection.call(call, patience.left)
+                finally:
+                    self._give_back(connection)
             except UnreachableError as error:
                 failure: QStoreError = call.lost(error.message) if sent else error
             except TimeoutError as error:
@@ -300,23 +304,26 @@ class RemoteEdge:
             self._watches.discard(connection)
             connection.close()
 
-    @contextlib.contextmanager
-    def _connection(self, patience: Patience) -> Iterator[Connection]:
-        if not self._room.acquire(timeout=patience.left):
+    def _borrow(self, patience: Patience) -> Connection:
+        """A connection of the caller's own, until it is given back."""
+        try:
+            self._room.get(timeout=patience.left)
+        except queue.Empty:
             raise WaitTimeoutError(
                 f"all {self._target.pool} connections are in use; connect with a larger pool", subject="pool"
-            )
+            ) from None
         try:
-            connection = self._fresh(patience)
-            try:
-                yield connection
-            finally:
-                if connection.usable and not self._closed:
-                    self._idle.append(connection)
-                else:
-                    connection.close()
-        finally:
-            self._room.release()
+            return self._fresh(patience)
+        except BaseException:
+            self._room.put(None)
+            raise
+
+    def _give_back(self, connection: Connection) -> None:
+        if connection.usable and not self._closed:
+            self._idle.append(connection)
+        else:
+            connection.close()
+        self._room.put(None)
 
     def _fresh(self, patience: Patience) -> Connection:
         """An idle connection whose server is still there, or a new one."""
