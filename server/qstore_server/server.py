@@ -50,6 +50,8 @@ class Server:
         self._clock = clock
         self._connections: set[Connection] = set()
         self._unauthenticated: set[Connection] = set()
+        self._frames: dict[Connection, int] = {}
+        """Bytes of frames that are not complete; who began first stands first."""
         self._numbers = itertools.count(1)
         self._in_flight = 0
         self._charged = 0
@@ -180,11 +182,27 @@ class Server:
 
     def charge(self, nbytes: int) -> None:
         """So much more is in flight; less, if negative. Who waits for room is told when there is some."""
-        was_full = self.is_full
+        was_full, was_crowded = self.is_full, self.is_crowded
         self._charged += nbytes
-        if was_full and not self.is_full:
+        if was_full > self.is_full or was_crowded > self.is_crowded:
             for connection in list(self._connections):
                 self.loop.call_soon(connection.grant)
+
+    def hold(self, connection: Connection, nbytes: int) -> None:
+        """So many bytes are there of a connection's frame that is not complete."""
+        before = self._frames.get(connection, 0)
+        if nbytes:
+            self._frames[connection] = nbytes
+        elif before:
+            del self._frames[connection]
+            if self._frames:
+                self.loop.call_soon(next(iter(self._frames)).grant)
+        if nbytes != before:
+            self.charge(nbytes - before)
+
+    def must_wait(self, connection: Connection) -> bool:
+        """Whether there is no room for the rest of a frame: in a crowd only the one that began first goes on."""
+        return self.is_crowded and connection in self._frames and connection is not next(iter(self._frames))
 
     def begun(self) -> None:
         self._in_flight += 1
