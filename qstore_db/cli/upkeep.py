@@ -61,6 +61,7 @@ def stats(
                     "op sequence": f"{found['sequence']:,}",
                     "on disk": size(found["disk_bytes"]),
                     "read-only": found["read_only"] or "no",
+                    "faults in the background": _faults(found) or "none",
                     "check after start": found["verification"],
                 }
             )
@@ -90,6 +91,10 @@ def stats(
             console.print(_requests(found["server"]))
 
     show(found, json, draw)
+
+
+def _faults(found: dict[str, Any]) -> str:
+    return "; ".join(found[part] for part in ("builder_fault", "janitor_fault") if found[part])
 
 
 def _requests(server: dict[str, Any]) -> Table:
