@@ -16,8 +16,8 @@ _log = logging.getLogger(__name__)
 
 
 class Janitor:
-    """A thread that goes round the chores. A chore that fails is tried again next round, and keeps no other from its
-    turn; its error is kept until it succeeds."""
+    """A thread that goes round the chores. A chore that fails is tried again next round, and keeps no other from
+    its turn; its error is kept until it succeeds."""
 
     def __init__(self, chores: Sequence[Callable[[], object]]) -> None:
         self._chores = chores
