@@ -87,7 +87,7 @@ class ServerConfig:
     drain_seconds: float = SECONDS.setting(30, "QSTORE_SERVER_DRAIN_SECONDS")
     """How long a stop waits for requests that were accepted."""
     slow_query_ms: float = MILLISECONDS.setting(250, "QSTORE_SERVER_SLOW_QUERY_MS")
-    """A query that takes longer is logged."""
+    """A request that takes longer is logged, unless it may take as long as it takes."""
     log_level: LogLevel = choice("debug", "info", "warning", "error").setting(
         "info", "QSTORE_SERVER_LOG_LEVEL"
     )

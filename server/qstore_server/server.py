@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from qstore_db.database.core import Core
-from qstore_db.database.operations import WATCH
+from qstore_db.database.operations import WATCH, Operation
 from qstore_db.errors import AuthenticationError, ConfigurationError, QStoreError
 from qstore_db.wire.greeting import Welcome
 from qstore_db.wire.limits import Limits
@@ -216,7 +216,8 @@ class Server:
         self.statistics.answered(name, seconds, code)
         if code == "timeout":
             self.statistics.counts.deadlines_missed += 1
-        if seconds * 1000 >= self.config.slow_query_ms:
+        patient = isinstance(request.operation, Operation) and request.operation.patient
+        if seconds * 1000 >= self.config.slow_query_ms and not patient:
             _log.warning(
                 "slow request",
                 extra={

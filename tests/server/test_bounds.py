@@ -197,3 +197,17 @@ def test_an_answer_that_is_taken_slowly_but_steadily_comes_to_its_end(server: Se
             peer.say(Kind.WINDOW, 1, "", MIB)
         assert message.kind is Kind.END
         assert start > 180
+
+
+def test_what_may_take_as_long_as_it_takes_is_not_slow(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        ServerThread(path=tmp_path / "db", slow_query_ms=0.0) as server,
+        QuantumDatabase.connect(server.url) as db,
+    ):
+        db.insert("a", [1.0])
+        db.wait_indexed()
+        assert next(iter(db.watch(since=0))).id == "a"
+    slow = [vars(record)["op"] for record in caplog.records if record.getMessage() == "slow request"]
+    assert slow == ["db.put"]
