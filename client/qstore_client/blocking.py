@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import ParamSpec, Self, TypeVar
 
-from qstore_client.exchange import Call, Exchange, watch_call, write_call
+from qstore_client.exchange import Call, Exchange, LostError, watch_call, write_call
 from qstore_client.handshake import hello, not_connected, welcome
 from qstore_client.retrying import Patience
 from qstore_client.target import Target
@@ -41,10 +41,6 @@ _FRESH_SECONDS = 0.5
 _LEAST_SECONDS = 0.001
 
 
-class _LostError(Exception):
-    """The connection ended before the answer came."""
-
-
 class Connection:
     """One connection, for one call at a time."""
 
@@ -68,11 +64,11 @@ class Connection:
             except BaseException:
                 self._socket.close()
                 raise
-        except (OSError, _LostError) as error:
+        except (OSError, LostError) as error:
             raise not_connected(target, error) from error
 
     def call(self, call: Call[T], timeout: float | None) -> T:
-        """Raises UnreachableError where the server did not take the call, _LostError where nobody knows."""
+        """Raises UnreachableError where the server did not take the call, LostError where nobody knows."""
         self._last_id += 1
         exchange = Exchange(call, self._last_id, self.welcome, timeout)
         self.usable = False
@@ -90,7 +86,11 @@ class Connection:
                 self._send(encode(Message(Kind.CANCEL, exchange.id)))
             raise TimeoutError from None
         except (OSError, ssl.SSLError) as error:
-            raise _LostError(str(error)) from error
+            raise LostError(str(error)) from error
+        except ProtocolError as error:
+            if call.is_harmless:
+                raise
+            raise LostError(error.message) from error
         self.usable, self._used = not self._going_away, time.monotonic()
         return exchange.result()
 
@@ -111,7 +111,7 @@ class Connection:
                     for frame in granted:  # not before whoever asked came back for more
                         self._send(frame)
         except (OSError, ssl.SSLError) as error:
-            raise _LostError(str(error)) from error
+            raise LostError(str(error)) from error
         exchange.result()
 
     def interrupt(self) -> None:
@@ -161,7 +161,7 @@ class Connection:
         elif message.kind is Kind.ERROR and message.id == 0:
             self._going_away = True
             if not exchange.done:  # else the answer came just before, as when a token revokes itself
-                raise error_of(message.body)
+                raise exchange.call.cut_off(error_of(message.body))
         elif message.id == exchange.id:
             yield from exchange.take(message, nbytes)
         elif message.kind is not Kind.WINDOW:  # which may still come for an upload that was refused
@@ -177,7 +177,7 @@ class Connection:
                 raise TimeoutError
             data = self._socket.recv(_READ)
             if not data:
-                raise _LostError("the server closed the connection")
+                raise LostError("the server closed the connection")
             found = [(decode(frame, self._limits), len(frame)) for frame in self._reader.feed(data)]
             if found:
                 return found
@@ -242,7 +242,7 @@ class RemoteEdge:
                         since = sequence
             except UnreachableError as error:
                 failure = error
-            except _LostError as error:
+            except LostError as error:
                 failure = UnreachableError(f"the connection to {self.where} was lost ({error})")
             self._check()
             pause = patience.pause()
@@ -271,18 +271,22 @@ class RemoteEdge:
                     self._give_back(connection)
             except UnreachableError as error:
                 failure: QStoreError = call.lost(error.message) if sent else error
-            except TimeoutError as error:
-                if isinstance(error, QStoreError):
-                    raise
+                cause = error if sent else error.__cause__
+            except QStoreError as error:
+                if sent and not call.settles(error):
+                    raise call.lost(error.message) from error
+                raise
+            except TimeoutError:
                 raise call.lost(f"no answer within {self._target.timeout} s") from None
-            except _LostError as error:
+            except LostError as error:
                 sent = True
                 failure = call.lost(f"the connection to {self.where} was lost ({error})")
+                cause = error.__cause__
                 if call.key is None and not call.repeatable:
-                    raise failure from None
+                    raise failure from cause
             pause = patience.pause()
             if pause is None:
-                raise failure
+                raise failure from cause
             time.sleep(pause)
 
     def _check(self) -> None:

@@ -71,6 +71,11 @@ class FrameReader:
         return 0 if self._filled is None else HEADER.size + len(self._body)
 
     @property
+    def came(self) -> int:
+        """Bytes of the frame under way that are there, behind its lengths."""
+        return self._filled or 0
+
+    @property
     def under_way(self) -> bool:
         """Whether a frame has begun that is not complete."""
         return bool(self._header) or self._filled is not None

@@ -131,7 +131,7 @@ def decode(frame: Frame, limits: Limits) -> Message:
         MemoryError,
         struct.error,
     ) as error:
-        raise ProtocolError(f"a head cannot be read: {error}") from error
+        raise ProtocolError(f"a head cannot be read: {str(error) or type(error).__name__}") from error
 
 
 def _decode(frame: Frame, limits: Limits) -> Message:

@@ -217,3 +217,8 @@ def test_nesting_up_to_the_limit_is_read() -> None:
     for _ in range(32):
         body = [body]
     assert sent(Message(Kind.REQUEST, 1, "op", body)).body == body
+
+
+def test_a_head_whose_fault_has_no_words_is_named_by_its_kind() -> None:
+    with pytest.raises(ProtocolError, match=r"cannot be read: \w+"):
+        decode(frame(struct.pack(">II", 16, 1), b"\xc1", bytes(7)), LIMITS)
