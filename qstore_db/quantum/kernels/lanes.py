@@ -165,7 +165,7 @@ def exchanged(vector: Any, distance: Any) -> Any:
 
 
 def _arithmetic(function: Any, instruction: str) -> None:
-    """An operator on two vectors. As `overload` it would be compiled anew wherever it stands, which takes minutes."""
+    """An operator on two vectors. As an `overload` it would be compiled anew wherever it stands: for minutes."""
 
     class Typed(AbstractTemplate):
         def generic(self, args: Any, kws: Any) -> Any:  # noqa: ARG002 - operators have none
