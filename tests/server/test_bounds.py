@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,10 @@ import numpy as np
 import pytest
 
 from qstore_db import QuantumDatabase
-from qstore_db.testing.peers import PATIENCE, Peer
+from qstore_db.testing.attackers import Peer, Target, let_in
 from qstore_db.testing.serving import ServerThread
+from qstore_db.testing.waiting import settled
+from qstore_db.wire.greeting import Hello
 from qstore_db.wire.messages import Kind, Message, encode
 from qstore_server.connection import Connection
 from qstore_server.pace import Pace
@@ -39,16 +40,13 @@ def small(tmp_path: Path) -> Iterator[ServerThread]:
         settled(lambda: server.server._charged == 0)
 
 
-def settled(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.002)
+def let_into(server: ServerThread, *, window: int | None = None) -> Peer:
+    hello = None if window is None else Hello(window=window)
+    return let_in(Target("127.0.0.1", server.server.port), hello)
 
 
 def connection_of(server: ServerThread, peer: Peer) -> Connection:
-    name = "{}:{}".format(*peer.socket.getsockname())
-    return next(each for each in server.server._connections if each.peer == name)
+    return next(each for each in server.server._connections if each.peer == peer.address)
 
 
 def after(server: ServerThread, peer: Peer, *seconds: float) -> None:
@@ -85,7 +83,7 @@ def test_what_is_there_of_a_frame_counts_as_in_flight_but_not_what_is_only_claim
     server: ServerThread,
 ) -> None:
     whole = frame()
-    with Peer(server.server.port) as peer:
+    with let_into(server) as peer:
         peer.send(whole[:100])
         settled(lambda: server.server._charged == 92)
         peer.send(whole[100:MIB])
@@ -101,7 +99,7 @@ def test_in_a_crowd_the_frame_that_began_first_goes_on_and_the_others_wait_their
     small: ServerThread,
 ) -> None:
     whole = frame()
-    with Peer(small.server.port) as first, Peer(small.server.port) as second:
+    with let_into(small) as first, let_into(small) as second:
         first.send(whole[: 3 * MIB // 2])
         settled(lambda: small.server._charged > MIB)
         sending = threading.Thread(target=second.send, args=[whole])
@@ -117,7 +115,7 @@ def test_in_a_crowd_the_frame_that_began_first_goes_on_and_the_others_wait_their
 
 def test_who_leaves_amid_a_frame_makes_room_for_the_next(small: ServerThread) -> None:
     whole = frame()
-    with Peer(small.server.port) as first, Peer(small.server.port) as second:
+    with let_into(small) as first, let_into(small) as second:
         first.send(whole[: 3 * MIB // 2])
         settled(lambda: small.server._charged > MIB)
         sending = threading.Thread(target=second.send, args=[whole])
@@ -131,42 +129,44 @@ def test_who_leaves_amid_a_frame_makes_room_for_the_next(small: ServerThread) ->
 def test_a_frame_of_which_nothing_more_comes_does_not_have_the_time_of_what_it_claimed(
     server: ServerThread,
 ) -> None:
-    with Peer(server.server.port) as peer:
+    with let_into(server) as peer:
         peer.send(frame()[: MIB // 16])  # 4 of the 128 s that all of it would have
         settled(lambda: server.server._charged > 0)
         after(server, peer, 8.0)
         after(server, peer, 10.0)
-        assert peer.refusal() == ""
+        with pytest.raises(ConnectionError):
+            peer.hear()
 
 
 def uploading(peer: Peer) -> None:
     body = {"ids": ["a"], "vectors": np.ones((1, 2), np.float32), "$more": True}
-    peer.say(Kind.REQUEST, 1, "db.put_many", body)
+    peer.say(Message(Kind.REQUEST, 1, "db.put_many", body))
 
 
 def test_an_upload_that_trickles_is_given_up(server: ServerThread) -> None:
-    with Peer(server.server.port) as peer:
+    with let_into(server) as peer:
         uploading(peer)
         settled(lambda: len(connection_of(server, peer)._uploads) == 1)
         for minute in range(2):
             after(server, peer, *(30.0 * minute + second for second in range(30)))
-            peer.say(Kind.CHUNK, 1, "", {"ids": ["b"]})
+            peer.say(Message(Kind.CHUNK, 1, "", {"ids": ["b"]}))
             assert peer.hear().kind is Kind.WINDOW
         after(server, peer, 60.0, 61.0, 62.0)
-        assert peer.refusal() == ""
+        with pytest.raises(ConnectionError):
+            peer.hear()
 
 
 def test_an_upload_at_the_least_rate_goes_on(server: ServerThread) -> None:
-    with Peer(server.server.port) as peer:
+    with let_into(server) as peer:
         uploading(peer)
         settled(lambda: len(connection_of(server, peer)._uploads) == 1)
         rows = np.ones((15 * server.server.config.frame_rate, 1), np.uint8)
         for part in range(8):
             after(server, peer, *(15.0 * part + second for second in range(16)))
-            peer.say(Kind.CHUNK, 1, "", {"rows": rows})
+            peer.say(Message(Kind.CHUNK, 1, "", {"rows": rows}))
             assert peer.hear().kind is Kind.WINDOW
         assert STALLED_SECONDS < 15.0 * 8
-        peer.say(Kind.CANCEL, 1)
+        peer.say(Message(Kind.CANCEL, 1))
         assert peer.hear().body["code"] == "cancelled"
 
 
@@ -175,26 +175,26 @@ def test_an_answer_of_which_no_more_is_asked_for_ends_and_the_connection_goes_on
 ) -> None:
     with QuantumDatabase.connect(server.url) as db:
         db.insert_many(ids=[f"r{n}" for n in range(64)], vectors=np.ones((64, 16 << 10)))
-    with Peer(server.server.port, window=1 << 16) as peer:
-        peer.say(Kind.REQUEST, 1, "db.scroll", {"limit": 64})
+    with let_into(server, window=1 << 16) as peer:
+        peer.say(Message(Kind.REQUEST, 1, "db.scroll", {"limit": 64}))
         chunk = peer.hear()
         assert chunk.kind is Kind.CHUNK
         after(server, peer, *range(120))
         assert peer.hear().body["code"] == "timeout"
-        peer.say(Kind.PING)
+        peer.say(Message(Kind.PING, 0))
         assert peer.hear().kind is Kind.PONG
 
 
 def test_an_answer_that_is_taken_slowly_but_steadily_comes_to_its_end(server: ServerThread) -> None:
     with QuantumDatabase.connect(server.url) as db:
         db.insert_many(ids=[f"r{n}" for n in range(64)], vectors=np.ones((64, 16 << 10)))
-    with Peer(server.server.port, window=1 << 16) as peer:
-        peer.say(Kind.REQUEST, 1, "db.scroll", {"limit": 64})
+    with let_into(server, window=1 << 16) as peer:
+        peer.say(Message(Kind.REQUEST, 1, "db.scroll", {"limit": 64}))
         start = 0
         while (message := peer.hear()).kind is Kind.CHUNK:
             after(server, peer, *range(start, start + 60))
             start += 60
-            peer.say(Kind.WINDOW, 1, "", MIB)
+            peer.say(Message(Kind.WINDOW, 1, "", MIB))
         assert message.kind is Kind.END
         assert start > 180
 

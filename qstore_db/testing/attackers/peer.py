@@ -117,6 +117,11 @@ class Peer:
         return self._so_far.ending == "open"
 
     @property
+    def address(self) -> str:
+        """Its own, as the server sees it."""
+        return "{}:{}".format(*self._socket.getsockname()[:2])
+
+    @property
     def messages(self) -> Sequence[Message]:
         return self._messages
 
