@@ -171,3 +171,24 @@ def _wanted(observables: Iterable[Observable]) -> Iterator[dict[int, str]]:
             yield dict.fromkeys(observable.qubits, "Z")
         else:
             yield from (dict(string.factors) for string in strings_of([observable]))
+
+
+def terms_of(observable: Observable) -> list[tuple[float, PauliString]]:
+    """The Pauli strings that it is a sum of, with their factors; a projector on k qubits has 2^k."""
+    if isinstance(observable, PauliString):
+        return [(1.0, observable)]
+    if isinstance(observable, PauliSum):
+        return list(observable.terms)
+    return _projected(observable)
+
+
+def _projected(projector: Projector) -> list[tuple[float, PauliString]]:
+    """|b><b| is the product of (1 + Z) / 2 or (1 - Z) / 2 of each qubit."""
+    terms: list[tuple[float, tuple[tuple[int, str], ...]]] = [(1.0, ())]
+    for qubit, bit in zip(projector.qubits, projector.bits, strict=True):
+        sign = -0.5 if bit else 0.5
+        terms = [
+            *((0.5 * factor, its) for factor, its in terms),
+            *((sign * factor, (*its, (qubit, "Z"))) for factor, its in terms),
+        ]
+    return [(factor, PauliString(tuple(sorted(its)))) for factor, its in terms]
