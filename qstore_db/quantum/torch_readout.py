@@ -18,9 +18,12 @@ class _Moved(torch.autograd.Function):
     """new[:, i] = old[:, index[i]], whose gradient is moved back: far cheaper than adding up by index."""
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
-        ctx.save_for_backward(index, inverse)
+    def forward(states: Tensor, index: Tensor, inverse: Tensor) -> Tensor:  # noqa: ARG004
         return states.index_select(1, index)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:  # noqa: ARG004
+        ctx.save_for_backward(*inputs[1:])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None, None]:
