@@ -221,7 +221,8 @@ def _(
 
 
 def _remember_values(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
-    parameters, data, states, ctx.key = inputs
+    parameters, data, states, key = inputs
+    ctx.owner = _KNOWN[key]  # a graph may live longer than the layer that made it
     ctx.save_for_backward(parameters, data, states)
 
 
@@ -229,13 +230,14 @@ def _back_from_values(ctx: Any, weights: Tensor) -> tuple[Any, ...]:
     parameters, data, states = ctx.saved_tensors
     wanted = [bool(ctx.needs_input_grad[1]), bool(ctx.needs_input_grad[2])]
     by_parameter, by_data, by_state = torch.ops.qstore.expectation_gradients(
-        parameters, data, states, weights, ctx.key, wanted
+        parameters, data, states, weights, ctx.owner.key, wanted
     )
     return by_parameter, by_data, by_state if wanted[1] else None, None
 
 
 def _remember_gradients(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:  # noqa: ARG001
-    parameters, data, states, weights, ctx.key, ctx.wanted = inputs
+    parameters, data, states, weights, key, ctx.wanted = inputs
+    ctx.owner = _KNOWN[key]
     ctx.save_for_backward(parameters, data, states, weights)
 
 
@@ -244,7 +246,7 @@ def _back_from_gradients(ctx: Any, *behind: Tensor) -> tuple[Any, ...]:
     inputs = [parameters, data] if states is None else [parameters, data, states]
     if states is not None and not ctx.wanted[1]:
         behind = (*behind[:2], torch.zeros_like(states))
-    found = _KNOWN[ctx.key].second(inputs, weights, behind[: len(inputs)])
+    found = ctx.owner.second(inputs, weights, behind[: len(inputs)])
     by_state = found[2] if states is not None else None
     return found[0], found[1], by_state, found[-1], None, None
 
