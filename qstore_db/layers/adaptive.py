@@ -17,8 +17,8 @@ from qstore_db.quantum.torch_path import full_precision
 class AdaptiveLayer(QuantumModule):
     """(..., n_qubits) -> (..., n_qubits * n_bases) in [-1, 1]: g times a `QuantumLayer`, 1 - g times tanh(W x + b).
 
-    g is trained with the rest, for each column, and begins at 1/2. `quantum_share()` says where it has gone: a layer
-    that training drives to 0 did not need its circuit. The arguments are those of `QuantumLayer`.
+    g is trained with the rest, for each column, and begins at 1/2. `quantum_share()` says where it has gone:
+    a layer that training drives to 0 did not need its circuit. The arguments are those of `QuantumLayer`.
     """
 
     def __init__(

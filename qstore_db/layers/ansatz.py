@@ -23,8 +23,8 @@ ENCODINGS: Final = ("angle", "amplitude", "iqp", "reuploading")
 def cnots(entanglement: Entanglement, n_qubits: int) -> list[tuple[int, int]]:
     """(control, target) of a layer, in order.
 
-    linear: (i, i + 1). circular: linear and (n - 1, 0), but for two qubits only (0, 1). full: all i < j. Or the pairs
-    themselves.
+    linear: (i, i + 1). circular: linear and (n - 1, 0), but for two qubits only (0, 1). full: all i < j. Or
+    the pairs themselves.
     """
     if isinstance(entanglement, str):
         one_of("entanglement", entanglement, ENTANGLEMENTS)
@@ -32,8 +32,7 @@ def cnots(entanglement: Entanglement, n_qubits: int) -> list[tuple[int, int]]:
             return list(combinations(range(n_qubits), 2))
         chain = [(qubit, qubit + 1) for qubit in range(n_qubits - 1)]
         return [*chain, (n_qubits - 1, 0)] if entanglement == "circular" and n_qubits > 2 else chain
-    pairs = [_pair(each, n_qubits) for each in _listed(entanglement)]
-    return pairs
+    return [_pair(each, n_qubits) for each in _listed(entanglement)]
 
 
 def ansatz(
@@ -94,7 +93,11 @@ def _listed(entanglement: Entanglement) -> list[object]:
 def _pair(pair: object, n_qubits: int) -> tuple[int, int]:
     if isinstance(pair, Sequence) and len(pair) == 2:
         control, target = pair
-        if type(control) is type(target) is int and control != target and {control, target} <= set(range(n_qubits)):
+        if (
+            type(control) is type(target) is int
+            and control != target
+            and {control, target} <= set(range(n_qubits))
+        ):
             return control, target
     raise ArgumentError(
         f"entanglement pair {pair!r:.80} must be two different qubits from 0 to {n_qubits - 1}",

@@ -37,7 +37,7 @@ def qubits(n_qubits: Any) -> None:
     whole("n_qubits", n_qubits)
     if n_qubits > MAX_QUBITS:
         raise ArgumentError(
-            f"n_qubits={n_qubits} is too large: the state of one sample would take {_size(16 << n_qubits)} of memory; "
+            f"n_qubits={n_qubits} is too large: the state of one sample takes {_size(16 << n_qubits)} of memory; "
             f"{MAX_QUBITS} at most",
             subject="n_qubits",
         )
@@ -70,7 +70,8 @@ def backend(config: Any, given: Any) -> str | None:
 def inputs(x: Any, width: int | None, parameters: Tensor | None = None) -> Tensor:
     """x in the precision that is computed in: double for double parameters (or x, without any), otherwise single.
 
-    Raises ArgumentError for what is no real tensor (..., width), and for another device than that of the parameters.
+    Raises ArgumentError for what is no real tensor (..., width), and for another device than that of the
+    parameters.
     """
     if not isinstance(x, Tensor):
         raise ArgumentError(f"x must be a torch tensor, not {type(x).__name__}", subject="x")

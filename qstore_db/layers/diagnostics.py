@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from qstore_db.layers.function import Expectations
 
 _DRAWS = 3
-"""A gradient that is not always 0 is so at random points with probability 0; more than one guard against rounding."""
+"""A gradient that is not always 0 is so at random points with probability 0; more than one guard against
+rounding."""
 _NOTHING = 1e-11
 
 
@@ -46,9 +47,7 @@ def dead_parameters(expectations: Expectations) -> tuple[str, ...]:
     """Names of those whose gradient is 0 everywhere, found at random points."""
     largest = np.abs(list(_gradients(expectations, _DRAWS, 0))).max(axis=0)
     return tuple(
-        name
-        for name, size in zip(expectations.circuit.parameters, largest, strict=True)
-        if size < _NOTHING
+        name for name, size in zip(expectations.circuit.parameters, largest, strict=True) if size < _NOTHING
     )
 
 

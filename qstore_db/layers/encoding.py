@@ -16,7 +16,8 @@ REDUCTIONS: Final = ("error", "truncate", "linear", "pca")
 
 
 class EncodingLayer(QuantumModule):
-    """(..., width) -> (..., target_dim): rows of norm 1, padded with zeros. The norm and the sign of a row are lost.
+    """(..., width) -> (..., target_dim): rows of norm 1, padded with zeros. The norm and the sign of a row
+    are lost.
 
     reduce: what is done to rows wider than `target_dim`: "error" refuses them; "truncate" keeps the first columns;
         "linear" is a trainable map, made for the width of the first input; "pca" projects on the main components of
@@ -87,7 +88,8 @@ class EncodingLayer(QuantumModule):
                     f"x has {x.shape[-1]} columns; fit was given {len(self.mean)}", subject="x"
                 )
             with full_precision(x.device):
-                return (x - self.mean) @ self.components.to(x.dtype).T
+                projected: Tensor = (x - self.mean) @ self.components.to(x.dtype).T
+            return projected
         return x
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
@@ -98,7 +100,8 @@ class EncodingLayer(QuantumModule):
 
 
 class DecodingLayer(QuantumModule):
-    """(..., width) in [-1, 1] -> (x + 1) / 2 in [0, 1], and then a trainable map without bias to `output_dim`, if given."""
+    """(..., width) in [-1, 1] -> (x + 1) / 2 in [0, 1], and then a trainable map without bias to
+    `output_dim`, if given."""
 
     def __init__(self, output_dim: int | None = None) -> None:
         if output_dim is not None:
@@ -123,10 +126,11 @@ def _row_norms(x: Tensor, zero_is_fine: bool) -> Tensor:
     finite = torch.isfinite(x).all(dim=1)
     if not finite.all():
         raise VectorError(f"row {_first(~finite)} of x has values that are not finite", subject="x")
-    norms = torch.linalg.vector_norm(x, dim=1)
+    norms: Tensor = torch.linalg.vector_norm(x, dim=1)
     if not zero_is_fine and not norms.all():
         raise VectorError(
-            f"row {_first(norms == 0)} of x is all zero and has no direction; leave it out, or use on_zero='ground'",
+            f"row {_first(norms == 0)} of x is all zero and has no direction; leave it out, or use "
+            "on_zero='ground'",
             subject="x",
         )
     return norms

@@ -15,11 +15,12 @@ from qstore_db.quantum import Circuit, pauli
 
 
 class QuantumFeatureExtractor(CircuitModule):
-    """(..., up to 2^n_qubits) -> (..., n_qubits * n_bases) in [-1, 1]: all qubits in the first basis, then in the next.
+    """(..., up to 2^n_qubits) -> (..., n_qubits * n_bases) in [-1, 1]: all qubits in the first basis, then in
+    the next.
 
-    Rows become amplitudes (normalised, padded with zeros), go through a "hardware_efficient" ansatz, and every qubit
-    is measured in every basis; each basis takes a circuit of its own. measurement_bases=None: not measured, for use
-    inside a `QuantumSequential`. reduce: what is done to wider rows, as in `EncodingLayer`.
+    Rows become amplitudes (normalised, padded with zeros), go through a "hardware_efficient" ansatz, and
+    every qubit is measured in every basis; each basis takes a circuit of its own. measurement_bases=None: not
+    measured, for use inside a `QuantumSequential`. reduce: what is done to wider rows, as in `EncodingLayer`.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ from qstore_db.errors import ArgumentError, VectorError
 from qstore_db.layers.sampled import Sampled
 from qstore_db.quantum import Circuit, Program, spsa
 from qstore_db.quantum.observables import Observable, measured_together
-from qstore_db.quantum.shift import Evaluate, ParameterShift
+from qstore_db.quantum.shift import Evaluate, ParameterShift, Slopes
 from qstore_db.quantum.torch_path import TorchProgram, full_precision
 
 Numbers: TypeAlias = NDArray[Any]
@@ -37,8 +37,8 @@ class Expectations:
     """A circuit, what is read from it, and how its gradient is found.
 
     gradient: "adjoint" is exact; "parameter_shift" and "spsa" use circuits only, as hardware must. "auto" is
-    "adjoint", or "parameter_shift" where there are shots. shots: values are means over so many shots of each circuit;
-    None for exact ones. seed: of the shots and of SPSA, which then go on from call to call.
+    "adjoint", or "parameter_shift" where there are shots. shots: values are means over so many shots of each
+    circuit; None for exact ones. seed: of the shots and of SPSA, which then go on from call to call.
     Raises ArgumentError for unknown names, and for an adjoint of shots.
     """
 
@@ -71,7 +71,9 @@ class Expectations:
         self._random = np.random.default_rng(seed)
         self._torch = TorchProgram(circuit, self.observables)
         self._shift = ParameterShift(circuit) if self.method == "parameter_shift" else None
-        self._programs: dict[tuple[bool, str], Evaluate] = {}
+        self._sampled = None if shots is None else Sampled(circuit, self.observables, shots, self._random)
+        self._programs: dict[torch.dtype, Program] = {}
+        self._evaluators: dict[torch.dtype, Evaluate] = {}
         self.key = str(next(_numbers))
         _KNOWN[self.key] = self
 
@@ -81,8 +83,8 @@ class Expectations:
     def __call__(self, parameters: Tensor, data: Tensor, states: Tensor | None = None) -> Tensor:
         """(batch, n_observables), differentiable by all three.
 
-        parameters: (n_parameters,), data: (batch, n_slots), states: (batch, 2^n) or None; all float32 or all float64
-        (states may be complex) and on one device.
+        parameters: (n_parameters,), data: (batch, n_slots), states: (batch, 2^n) or None; all float32 or all
+        float64 (states may be complex) and on one device.
         """
         found: Tensor = torch.ops.qstore.expectations(parameters, data, states, self.key)
         return found
@@ -103,7 +105,7 @@ class Expectations:
             return data.new_zeros(0, len(self.observables))
         if self.shots is None and not self._compiled(parameters):
             return self._torch.values(parameters, data, states).clone()
-        evaluate = self._evaluate(parameters, shifted=False)
+        evaluate = self._program(parameters.dtype).values if self._sampled is None else self._sampled
         found = evaluate(_array(parameters), _array(data), None if states is None else _array(states))
         return _tensor(found, data)
 
@@ -114,28 +116,30 @@ class Expectations:
         of_data, of_states = wanted
         none = parameters.new_zeros(0)
         if len(data) == 0:
-            return torch.zeros_like(parameters), torch.zeros_like(data), none if states is None else states.clone()
+            return (
+                torch.zeros_like(parameters),
+                torch.zeros_like(data),
+                none if states is None else states.clone(),
+            )
         if self.method == "adjoint" and not self._compiled(parameters):
             inputs = [each for each in (parameters, data, states) if each is not None]
             first = self._first(inputs, weights)
             return first[0], first[1], first[2] if len(first) == 3 else none
-        arrays = [_array(parameters), _array(data), _array(weights)]
+        arrays = _array(parameters), _array(data), _array(weights)
         began = None if states is None else _array(states)
         if self.method == "adjoint":
-            program = self._evaluate(parameters, shifted=False)
-            assert isinstance(program.__self__, Program)  # type: ignore[attr-defined]
-            exact = program.__self__.gradients(*arrays, began)  # type: ignore[attr-defined]
-            found = exact.parameters, exact.data, exact.states
-        elif self._shift is not None:
-            evaluate = self._evaluate(parameters, shifted=True)
-            found = self._shift.gradients(evaluate, *arrays, began, of_data=of_data, of_states=of_states)
+            exact = self._program(parameters.dtype).gradients(*arrays, began)
+            found = Slopes(exact.parameters, exact.data, exact.states)
         else:
-            evaluate = self._evaluate(parameters, shifted=False)
-            found = spsa.gradients(evaluate, *arrays, began, random=self._random, of_states=of_states)
+            evaluate = self._evaluator(parameters.dtype)
+            if self._shift is not None:
+                found = self._shift.gradients(evaluate, *arrays, began, of_data=of_data, of_states=of_states)
+            else:
+                found = spsa.gradients(evaluate, *arrays, began, random=self._random, of_states=of_states)
         by_state = none
-        if states is not None and found[2] is not None:
-            by_state = _tensor(found[2] if states.is_complex() else found[2].real, states)
-        return _tensor(found[0], parameters), _tensor(found[1], data), by_state
+        if states is not None and found.states is not None:
+            by_state = _tensor(found.states if states.is_complex() else found.states.real, states)
+        return _tensor(found.parameters, parameters), _tensor(found.data, data), by_state
 
     def second(self, inputs: Sequence[Tensor], weights: Tensor, behind: Sequence[Tensor]) -> list[Tensor]:
         """Gradients of the first gradients times `behind`, by the inputs and by `weights`."""
@@ -162,23 +166,30 @@ class Expectations:
 
     def _first(self, inputs: Sequence[Tensor], weights: Tensor) -> tuple[Tensor, ...]:
         # Inside an operator Torch records no graph; `vjp` sees to it by itself.
-        return torch.func.vjp(self._torch.values, *inputs)[1](weights)
+        found: tuple[Tensor, ...] = torch.func.vjp(self._torch.values, *inputs)[1](weights)
+        return found
 
     @staticmethod
     def _compiled(parameters: Tensor) -> bool:
         return _COMPILED and parameters.device.type == "cpu"
 
-    def _evaluate(self, parameters: Tensor, *, shifted: bool) -> Evaluate:
-        dtype = "float32" if parameters.dtype == torch.float32 else "float64"
-        if (shifted, dtype) not in self._programs:
-            assert not shifted or self._shift is not None
-            circuit = self._shift.circuit if shifted and self._shift is not None else self.circuit
-            self._programs[shifted, dtype] = (
-                Program(circuit, self.observables, np.dtype(dtype).type).values
+    def _program(self, dtype: torch.dtype) -> Program:
+        if dtype not in self._programs:
+            real = np.float32 if dtype == torch.float32 else np.float64
+            self._programs[dtype] = Program(self.circuit, self.observables, real)
+        return self._programs[dtype]
+
+    def _evaluator(self, dtype: torch.dtype) -> Evaluate:
+        """For gradients by circuits: of the circuit whose angles can be shifted, where shifts are the method."""
+        if dtype not in self._evaluators:
+            circuit = self.circuit if self._shift is None else self._shift.circuit
+            real = np.float32 if dtype == torch.float32 else np.float64
+            self._evaluators[dtype] = (
+                Program(circuit, self.observables, real).values
                 if self.shots is None
                 else Sampled(circuit, self.observables, self.shots, self._random)
             )
-        return self._programs[shifted, dtype]
+        return self._evaluators[dtype]
 
 
 def _array(tensor: Tensor) -> Numbers:

@@ -1,8 +1,8 @@
 """Angles to begin with.
 
 `small` (uniform in +-0.1) starts close to the identity, where gradients do not vanish with the number of qubits;
-`uniform` takes any angle, `normal` has a standard deviation of 1. Flat landscapes of random circuits: McClean et al.
-(2018), arXiv:1803.11173.
+`uniform` takes any angle, `normal` has a standard deviation of 1. Flat landscapes of random circuits: McClean
+et al. (2018), arXiv:1803.11173.
 """
 
 from __future__ import annotations

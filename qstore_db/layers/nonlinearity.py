@@ -21,7 +21,8 @@ class QuantumNonlinearity(QuantumModule):
     nonlinearity_type:
         "amplitude_damping": Z -> (1 - strength) Z + strength; X, Y -> sqrt(1 - strength) X, Y. Exact, and affine.
         "phase_damping": X, Y -> sqrt(1 - strength) X, Y; Z stays, so that X or Y must be among the bases.
-        "parametric": <Z> after RY(a x + b), which is cos(a x + b), with a and b trained for every column. They begin
+        "parametric": <Z> after RY(a x + b), which is cos(a x + b), with a and b trained for every column.
+        They begin
             at a = `strength`, b = -pi/2: sin(strength x).
     measurement_bases: those that the columns are of, as the layer before gives them.
 
@@ -68,7 +69,7 @@ class QuantumNonlinearity(QuantumModule):
     def forward(self, x: Tensor) -> Tensor:
         x = arguments.inputs(x, self._width, self.quantum_params)
         if self.quantum_params is not None:
-            slope, shift = self.quantum_params.to(x.dtype).unflatten(0, (-1, 2)).unbind(dim=1)
+            slope, shift = self.quantum_params.to(x.dtype).reshape(-1, 2).unbind(dim=1)
             return torch.cos(slope * x + shift)
         return x.new_tensor(self._factors) * x + x.new_tensor(self._shifts)
 

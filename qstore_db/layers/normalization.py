@@ -16,8 +16,8 @@ from qstore_db.quantum.torch_path import full_precision
 class QuantumAwareNormalization(QuantumModule):
     """(..., n_features) -> (..., n_features) in (-limit, limit), radians: what angle encoding should be given.
 
-    RY(x) and RY(x + 2 pi) are the same state up to its sign, so that features far apart may fall together. Here each
-    is brought to mean 0 and variance 1 (by the batch in training, by running means otherwise, as
+    RY(x) and RY(x + 2 pi) are the same state up to its sign, so that features far apart may fall together.
+    Here each is brought to mean 0 and variance 1 (by the batch in training, by running means otherwise, as
     `torch.nn.BatchNorm1d` does it), and then to limit * tanh(x / 2), which keeps their order.
     """
 

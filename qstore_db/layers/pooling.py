@@ -57,7 +57,8 @@ class QuantumPooling(QuantumModule):
 
     def forward(self, x: Tensor) -> Tensor:
         x = arguments.inputs(x, self.n_qubits)
-        whole = x[..., : len(self.kept) * self._size].unflatten(-1, (-1, self._size))
+        groups = len(self.kept)
+        whole = x[..., : groups * self._size].reshape(*x.shape[:-1], groups, self._size)
         if self.pooling_type == "partial_trace":
             return whole[..., 0]
         mean = whole.mean(dim=-1)

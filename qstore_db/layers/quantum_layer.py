@@ -96,7 +96,9 @@ class QuantumLayer(CircuitModule):
             self._check_input_gradient(rows)
             states, rows = self.amplitudes(rows), rows[:, :0]
         elif self._encoding == "iqp":
-            rows = torch.cat([rows, *(rows[:, i : i + 1] * rows[:, j : j + 1] for i, j in self._pairs)], dim=1)
+            rows = torch.cat(
+                [rows, *(rows[:, i : i + 1] * rows[:, j : j + 1] for i, j in self._pairs)], dim=1
+            )
         values = self.expectations(self._angles(), rows, states)
         return values.reshape(*x.shape[:-1], values.shape[-1])
 

@@ -19,7 +19,8 @@ _LEAST = 1e-30
 
 
 class QuantumReadout(CircuitModule):
-    """(..., up to 2^n_qubits) amplitudes -> (..., n_classes) probabilities of the first basis states, or their logarithms.
+    """(..., up to 2^n_qubits) amplitudes -> (..., n_classes) probabilities of the first basis states, or
+    their logarithms.
 
     Rows become amplitudes (normalised, padded with zeros), and every qubit is turned by a trained RY.
     output: "log_probs", as `torch.nn.NLLLoss` takes them, or "probs".

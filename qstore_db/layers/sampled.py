@@ -32,11 +32,11 @@ class Sampled:
     def __call__(self, parameters: Numbers, data: Numbers, states: Numbers | None = None) -> Numbers:
         """(batch, n_observables)"""
         found = np.zeros((len(data), self._n_observables))
-        tensors = [torch.from_numpy(each).double() for each in (parameters, data)]
+        angles, slots = torch.from_numpy(parameters).double(), torch.from_numpy(data).double()
         began = None if states is None else torch.from_numpy(states)
         for program, read in self._parts:
             with torch.no_grad():
-                psi = program.states(*tensors, began).numpy()
+                psi = program.states(angles, slots, began).numpy()
             probabilities = psi.real**2 + psi.imag**2
             probabilities /= probabilities.sum(axis=1, keepdims=True)
             found += self._random.multinomial(self._shots, probabilities) @ read / self._shots
@@ -61,7 +61,9 @@ def _read(observables: Sequence[Observable], bases: Sequence[str], number: int) 
         if isinstance(observable, Projector):
             if _home(PauliString(tuple((qubit, "Z") for qubit in observable.qubits)), bases) == number:
                 bits = [index >> (n_qubits - 1 - qubit) & 1 for qubit in observable.qubits]
-                read[:, column] = np.all([its == bit for its, bit in zip(bits, observable.bits, strict=True)], axis=0)
+                read[:, column] = np.all(
+                    [its == bit for its, bit in zip(bits, observable.bits, strict=True)], axis=0
+                )
             continue
         for factor, string in observable.terms if isinstance(observable, PauliSum) else ((1.0, observable),):
             if _home(string, bases) == number:

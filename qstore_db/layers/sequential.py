@@ -26,8 +26,9 @@ class QuantumSequential(QuantumModule):
     """Extractors and poolings, at last an extractor that measures or a readout, as one circuit on one state.
 
     The first layer must be an extractor, whose encoding takes the input; those within must have
-    measurement_bases=None. Pooling by partial trace leaves wires aside: later layers act on the wires that are kept,
-    and the state stays pure. It is another function than the same layers in a row, which measure and encode again.
+    measurement_bases=None. Pooling by partial trace leaves wires aside: later layers act on the wires that
+    are kept, and the state stays pure. It is another function than the same layers in a row, which measure
+    and encode again.
 
     Raises ArgumentError for layers that cannot be fused, and for numbers of qubits that do not fit.
     """

@@ -1,8 +1,8 @@
 """Gradients by shifted angles: circuits only, so that they can be run where nothing but circuits can.
 
-A gate exp(-i theta G) makes <O> a sum of sines of theta whose frequencies are the differences of the eigenvalues of G.
-With R frequencies in equal steps, f'(theta) = sum_j c_j (f(theta + s_j) - f(theta - s_j)) is exact with R pairs: one
-for rx ry rz p cp rxx ryy rzz and each angle of u, two for crx cry crz.
+A gate exp(-i theta G) makes <O> a sum of sines of theta whose frequencies are the differences of the
+eigenvalues of G. With R frequencies in equal steps, f'(theta) = sum_j c_j (f(theta + s_j) - f(theta - s_j))
+is exact with R pairs: one for rx ry rz p cp rxx ryy rzz and each angle of u, two for crx cry crz.
 Sources: Mitarai et al. (2018), arXiv:1803.00745; Wierichs et al. (2021), arXiv:2107.12390.
 """
 
@@ -44,7 +44,8 @@ def rule(turn: Turn) -> tuple[tuple[float, float], ...]:
 
 
 class ParameterShift:
-    """The gradients of one circuit. Each occurrence of a shared parameter is shifted by itself, and all are summed."""
+    """The gradients of one circuit. Each occurrence of a shared parameter is shifted by itself, and all are
+    summed."""
 
     def __init__(self, circuit: Circuit) -> None:
         self._rules: list[tuple[tuple[float, float], ...]] = []
@@ -81,8 +82,9 @@ class ParameterShift:
     ) -> Slopes:
         """parameters, data, states: as `Program.values` takes them. weights: (batch, n_observables).
 
-        `evaluate` runs `circuit`. Without `of_data`, gates that only the data turn are not shifted, and its gradient
-        is 0. `of_states` also asks for the gradient of real `states`, which takes 2 x 2^n more circuits a sample.
+        `evaluate` runs `circuit`. Without `of_data`, gates that only the data turn are not shifted, and its
+        gradient is 0. `of_states` also asks for the gradient of real `states`, which takes 2 x 2^n more
+        circuits a sample.
         """
         vector = np.zeros(len(self._own) + len(self._shifts), parameters.dtype)
         vector[self._own] = parameters
@@ -137,6 +139,8 @@ def along(
     for sign in (1.0, -1.0):
         there = states + sign * size * direction
         norms = np.linalg.norm(there, axis=1)
-        values = evaluate(parameters, data, there / np.maximum(norms, 1e-30)[:, np.newaxis].astype(states.dtype))
+        values = evaluate(
+            parameters, data, there / np.maximum(norms, 1e-30)[:, np.newaxis].astype(states.dtype)
+        )
         slope += sign * norms**2 * np.einsum("bo,bo->b", values, weights) / (2 * size)
     return slope

@@ -41,5 +41,7 @@ def gradients(
         directions = random.choice((-1.0, 1.0), states.shape).astype(states.dtype)
         # A step in all directions at once is as long as the states when each of its parts is 2^(-n/2).
         step = size * states.shape[1] ** -0.5
-        by_state = along(evaluate, parameters, data, weights, states, directions, step)[:, np.newaxis] * directions
+        by_state = (
+            along(evaluate, parameters, data, weights, states, directions, step)[:, np.newaxis] * directions
+        )
     return Slopes(slope.sum() * signs, slope[:, np.newaxis] * own, by_state)

@@ -1,7 +1,8 @@
 """Expectation values in plain Torch operations: on any device, differentiable as often as wanted.
 
-It is the way where Numba is missing, on GPUs, and for second derivatives. A batch of states is (batch, 2^n), complex;
-qubit 0 is the most significant bit. What does not depend on the input has a batch of 1 and is computed once.
+It is the way where Numba is missing, on GPUs, and for second derivatives. A batch of states is (batch, 2^n),
+complex; qubit 0 is the most significant bit. What does not depend on the input has a batch of 1 and is
+computed once.
 """
 
 from __future__ import annotations
@@ -84,8 +85,8 @@ class TorchProgram:
     def values(self, parameters: Tensor, data: Tensor, states: Tensor | None = None) -> Tensor:
         """(batch, n_observables).
 
-        parameters: (n_parameters,), radians. data: (batch, n_slots). states: (batch, 2^n), real or complex, to begin
-        with instead of |0...0>.
+        parameters: (n_parameters,), radians. data: (batch, n_slots). states: (batch, 2^n), real or complex,
+        to begin with instead of |0...0>.
         """
         with full_precision(parameters.device):
             found = self._readout.values(self._run(parameters, data, states))
@@ -126,7 +127,7 @@ class TorchProgram:
         stages: list[_Stage] = []
         for step in circuit.steps:
             if len(step.qubits) == 1:
-                source = self._source(step, circuit)
+                source = self._source(step)
                 if not (stages and isinstance(stages[-1], _Layer)):
                     stages.append(_Layer({}))
                 layer = stages[-1]
@@ -138,10 +139,10 @@ class TorchProgram:
                     before = stages.pop().index  # type: ignore[union-attr]
                 stages.append(_Shuffle(_shuffled(before, places, step.qubits)))
             else:
-                stages.append(_Wide(step.qubits, self._source(step, circuit)))
+                stages.append(_Wide(step.qubits, self._source(step)))
         return stages
 
-    def _source(self, step: Operation, circuit: Circuit) -> _Source:
+    def _source(self, step: Operation) -> _Source:
         size = len(step.qubits)
         fixed = self._fixed.setdefault(size, [np.eye(1 << size, dtype=np.complex128)])
         if isinstance(step, Unitary):
@@ -262,10 +263,8 @@ def _turned(psi: Tensor, matrices: Tensor, qubits: Sequence[int], n_qubits: int)
             together = torch.einsum("bij,bkl->bikjl", together, its).reshape(-1, size, size)
         right = 1 << (n_qubits - 1 - run[-1])
         apart = psi.reshape(len(psi), -1, together.shape[-1], right)
-        if len(together) == 1:
-            psi = (together[0] @ apart).flatten(1)
-        else:
-            psi = (together.unsqueeze(1) @ apart).flatten(1)
+        factor = together[0] if len(together) == 1 else together.unsqueeze(1)
+        psi = (factor @ apart).flatten(1)
     return psi
 
 

@@ -32,7 +32,7 @@ class _Moved(torch.autograd.Function):
 
 
 def moved_by(states: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
-    found: Tensor = _Moved.apply(states, index, inverse)
+    found: Tensor = _Moved.apply(states, index, inverse)  # type: ignore[no-untyped-call]
     return found
 
 
