@@ -52,7 +52,7 @@ def dead_parameters(expectations: Expectations) -> tuple[str, ...]:
 
 
 def _gradients(expectations: Expectations, samples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """(n_parameters,) each, of the values weighted by random signs over the square root of their number."""
+    """(n_parameters,) each, of the values weighted at random, by 1 / their number on average of squares."""
     circuit, random = expectations.circuit, np.random.default_rng(seed)
     program = Program(circuit, expectations.observables)
     for _ in range(samples):
@@ -63,5 +63,5 @@ def _gradients(expectations: Expectations, samples: int, seed: int) -> Iterator[
             states = random.normal(size=(1, 1 << circuit.n_qubits))
             states /= np.linalg.norm(states)
         count = max(1, len(expectations.observables))
-        signs = random.choice((-1.0, 1.0), (1, len(expectations.observables))) / np.sqrt(count)
-        yield program.gradients(angles, data, signs, states).parameters
+        weights = random.normal(size=(1, len(expectations.observables))) / np.sqrt(count)
+        yield program.gradients(angles, data, weights, states).parameters

@@ -151,8 +151,7 @@ class Expectations:
             )
         again = torch.is_grad_enabled()
         with torch.enable_grad(), full_precision(weights.device):
-            inputs = [each if each.requires_grad else each.detach().requires_grad_() for each in inputs]
-            weights = weights if weights.requires_grad else weights.detach().requires_grad_()
+            *inputs, weights = map(_alone, (*inputs, weights))
             first = self._first(inputs, weights)
             total = sum(
                 ((its.conj() * slope).real.sum() for its, slope in zip(behind, first, strict=True)),
@@ -190,6 +189,14 @@ class Expectations:
                 else Sampled(circuit, self.observables, self.shots, self._random)
             )
         return self._evaluators[dtype]
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """The same, at the end of the graph: nothing that `tensor` was made from, or that was made from it, is behind.
+
+    Weights are often made from the values, and so from the inputs: of these, only the direct way counts.
+    """
+    return tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_()
 
 
 def _array(tensor: Tensor) -> Numbers:

@@ -85,7 +85,7 @@ def test_a_layer_that_makes_no_sense_is_not_made(make: Callable[[], object], sub
 
 
 def test_too_many_qubits_are_refused_with_the_memory_that_they_would_take() -> None:
-    with pytest.raises(ArgumentError, match="n_qubits=40 is too large.*16 TiB of memory; 24 at most"):
+    with pytest.raises(ArgumentError, match=r"n_qubits=40 is too large.*16 TiB of memory; 24 at most"):
         QuantumLayer(40)
 
 

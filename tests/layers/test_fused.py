@@ -18,8 +18,9 @@ from qstore_db.layers import (
 )
 
 
-def extractor(n_qubits: int, depth: int, bases: tuple[str, ...] | None = None, seed: int = 0) ->
-QuantumFeatureExtractor:
+def extractor(
+    n_qubits: int, depth: int, bases: tuple[str, ...] | None = None, seed: int = 0
+) -> QuantumFeatureExtractor:
     return QuantumFeatureExtractor(n_qubits, depth, measurement_bases=bases, init="uniform", seed=seed)
 
 
@@ -35,8 +36,9 @@ def peer(angles: np.ndarray, wires: list[int], depth: int) -> None:
 
 
 def test_four_layers_are_the_circuit_that_pennylane_builds() -> None:
-    layers = extractor(4, 2), QuantumPooling(4, 2), extractor(2, 3, seed=1), QuantumReadout(2, 3,
-    output="probs", seed=2) model = QuantumSequential(*layers).double()
+    readout = QuantumReadout(2, 3, output="probs", seed=2)
+    layers = extractor(4, 2), QuantumPooling(4, 2), extractor(2, 3, seed=1), readout
+    model = QuantumSequential(*layers).double()
     x = torch.rand(5, 13, dtype=torch.float64)
 
     @qml.qnode(qml.device("default.qubit", wires=4))

@@ -43,7 +43,9 @@ def test_one_sample_moves_all_parameters_but_the_dead(options: dict[str, object]
     assert layer.quantum_params.grad is not None
     still = layer.quantum_params.grad.abs() < 1e-12
     names = layer.circuit.parameters
-    assert {name for name, its in zip(names, still.tolist(), strict=True) if its} == set(layer.dead_parameters())
+    assert {name for name, its in zip(names, still.tolist(), strict=True) if its} == set(
+        layer.dead_parameters()
+    )
 
 
 def test_reading_z_leaves_the_last_turns_about_z_dead() -> None:
@@ -120,5 +122,6 @@ def test_layers_without_torch_say_what_to_install() -> None:
         "try: qstore_db.QuantumLayer\n"
         "except qstore_db.errors.ConfigurationError as error: print(error)"
     )
-    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True,
-    timeout=120) assert 'pip install "qstore-db[torch]"' in answer.stdout
+    command = [sys.executable, "-c", program]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert 'pip install "qstore-db[torch]"' in answer.stdout
