@@ -15,7 +15,7 @@ import qstore_db
 ROOT = Path(__file__).parents[2]
 ROOTS = {"qstore_db", "qstore_server", "qstore_client"}
 HEAVY = {
-    "aiohttp", "cirq", "cryptography", "faiss", "google_crc32c", "lmdb", "matplotlib", "msgpack", "numpy",
+    "aiohttp", "cirq", "cryptography", "faiss", "google_crc32c", "lmdb", "matplotlib", "msgpack", "numba", "numpy",
     "pandas", "prometheus_client", "pyarrow", "rich", "scipy", "sklearn", "torch", "typer", "uvloop", "zarr",
 }  # fmt: skip
 PUBLIC = [
@@ -26,6 +26,7 @@ PUBLIC = [
     "Match",
     "Page",
     "QuantumDatabase",
+    "QuantumLayer",
     "QueryResult",
     "Record",
     "TunnelResult",
