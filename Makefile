@@ -15,7 +15,7 @@ EXTRAS_bench := [bench]
 help:
 	@echo "make demo    start a server, import, query, kill it, start it again; report in out/demo;"
 	@echo "             ARGS=--keep-serving leaves the server up"
-	@echo "make test    the test suite; options for pytest in ARGS, e.g. ARGS='--long tests/search'"
+	@echo "make test    the test suite; in two processes; options for pytest in ARGS, e.g. ARGS='--long tests/search'"
 	@echo "make lint    ruff, mypy, pyright and the import contracts"
 	@echo "make bench   every benchmark, or those named in ARGS"
 	@echo "make clean   remove the virtual environment, caches and output"
@@ -24,7 +24,7 @@ demo: $(VENV)/installed-demo
 	$(BIN)/qstore demo $(ARGS)
 
 test: $(VENV)/installed-test
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
 lint: $(VENV)/installed-lint
 	$(BIN)/ruff check .
