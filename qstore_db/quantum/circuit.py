@@ -150,6 +150,29 @@ class Circuit:
         amplitudes = self.state(parameters, data)
         return amplitudes.real**2 + amplitudes.imag**2
 
+    # How it looks
+
+    def draw(self, style: str = "text", *, width: int = 100) -> str:
+        """The circuit drawn, wrapped after `width` characters: as "text", or as "svg" that needs nothing else.
+
+        In SVG, gates are green where the input turns them, blue where parameters alone do, and grey where nothing
+        does; what is no gate is brown.
+        """
+        from qstore_db.quantum.drawing import draw
+
+        return draw(self, style, width)
+
+    def __str__(self) -> str:
+        return self.draw()
+
+    def _repr_svg_(self) -> str:
+        return self.draw("svg")
+
+    def _repr_html_(self) -> str:
+        from qstore_db.quantum.drawing import html
+
+        return html(self)
+
     # Values for it
 
     def named(self, parameters: Values, *, partial: bool = False) -> dict[str, float]:
