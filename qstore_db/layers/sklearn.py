@@ -67,10 +67,9 @@ class QuantumClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
+            layer = QuantumLayer(self.n_qubits, self.depth, entanglement=self.entanglement, seed=seed)
             self.module_ = nn.Sequential(
-                nn.Linear(X.shape[1], self.n_qubits),
-                QuantumLayer(self.n_qubits, self.depth, entanglement=self.entanglement, seed=seed),
-                nn.Linear(self.n_qubits, len(self.classes_)),
+                nn.Linear(X.shape[1], self.n_qubits), layer, nn.Linear(self.n_qubits, len(self.classes_))
             )
             self._train(self._angles(X), torch.from_numpy(labels.astype(np.int64)))
         return self
