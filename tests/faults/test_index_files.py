@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,13 @@ def vectors(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((COUNT, DIMENSION), np.float32)
 
 
-@pytest.fixture(autouse=True)
-def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collection, "TAIL_ROWS", 128)
-    monkeypatch.setattr(engine, "SEAL_ROWS", 1)
-    monkeypatch.setattr(graph, "_CHUNK", 16)
+@pytest.fixture(autouse=True, scope="module")
+def small_segments() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(collection, "TAIL_ROWS", 128)
+        patch.setattr(engine, "SEAL_ROWS", 1)
+        patch.setattr(graph, "_CHUNK", 16)
+        yield
 
 
 def fill(directory: Path, seed: int = 0) -> Path:
@@ -48,6 +50,17 @@ def fill(directory: Path, seed: int = 0) -> Path:
             db.snapshot()
     assert {path.suffix for path in index_files(directory)} == {".segment", ".graph", ".links"}
     return directory
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fill(tmp_path_factory.mktemp("index-files") / "db")
+
+
+@pytest.fixture
+def filled(source: Path, directory: Path) -> Path:
+    """A copy of such a database, to be harmed."""
+    return Path(shutil.copytree(source, directory))
 
 
 def index_files(directory: Path) -> list[Path]:
@@ -126,26 +139,23 @@ def leave_strangers(directory: Path, rng: random.Random) -> None:
     ],
 )
 def test_whatever_happens_to_index_files_no_answer_is_wrong(
-    directory: Path, harm: Callable[[Path, random.Random], None]
+    filled: Path, harm: Callable[[Path, random.Random], None]
 ) -> None:
-    fill(directory)
-    harm(directory, random.Random(harm.__name__))
-    check(directory)
-    assert verify_directory(directory).ok  # the damaged index is gone
+    harm(filled, random.Random(harm.__name__))
+    check(filled)
+    assert verify_directory(filled).ok  # the damaged index is gone
 
 
-def test_index_files_of_another_database_are_not_taken(directory: Path, tmp_path: Path) -> None:
-    fill(directory)
+def test_index_files_of_another_database_are_not_taken(filled: Path, tmp_path: Path) -> None:
     other = fill(tmp_path / "other", seed=1)
-    shutil.rmtree(directory / "index")
-    shutil.copytree(other / "index", directory / "index")
-    check(directory)
+    shutil.rmtree(filled / "index")
+    shutil.copytree(other / "index", filled / "index")
+    check(filled)
 
 
-def test_an_index_older_than_the_records_is_brought_up_to_date(directory: Path, tmp_path: Path) -> None:
-    fill(directory)
-    shutil.copytree(directory / "index", tmp_path / "old")
-    with QuantumDatabase.connect(directory) as db:
+def test_an_index_older_than_the_records_is_brought_up_to_date(filled: Path, tmp_path: Path) -> None:
+    shutil.copytree(filled / "index", tmp_path / "old")
+    with QuantumDatabase.connect(filled) as db:
         db.delete([str(i) for i in range(COUNT)], collection="c")
         db.upsert_many(
             ids=[str(i) for i in range(COUNT)],
@@ -155,9 +165,9 @@ def test_an_index_older_than_the_records_is_brought_up_to_date(directory: Path, 
         )
         db.wait_indexed()
         db.snapshot()
-    shutil.rmtree(directory / "index")
-    shutil.copytree(tmp_path / "old", directory / "index")
-    check(directory, seed=2)
+    shutil.rmtree(filled / "index")
+    shutil.copytree(tmp_path / "old", filled / "index")
+    check(filled, seed=2)
 
 
 def test_records_of_an_older_state_do_not_follow_a_newer_index(directory: Path, tmp_path: Path) -> None:
@@ -173,10 +183,9 @@ def test_records_of_an_older_state_do_not_follow_a_newer_index(directory: Path, 
     check(directory)
 
 
-def test_recovery_says_what_it_skipped(directory: Path) -> None:
-    fill(directory)
-    empty(directory, random.Random(0))
-    with QuantumDatabase.connect(directory) as db:
+def test_recovery_says_what_it_skipped(filled: Path) -> None:
+    empty(filled, random.Random(0))
+    with QuantumDatabase.connect(filled) as db:
         recovery = db.stats()["collections"]["c"]["recovery"]
     assert recovery["from_sequence"] == 0
     assert len(recovery["skipped"]) == 2
@@ -203,10 +212,9 @@ def test_index_files_that_lack_an_array_are_skipped_and_made_anew(
     check(directory)
 
 
-def test_a_damaged_index_is_told_apart_from_damaged_records(directory: Path) -> None:
-    fill(directory)
-    empty(directory, random.Random(0))
-    report = verify_directory(directory)
+def test_a_damaged_index_is_told_apart_from_damaged_records(filled: Path) -> None:
+    empty(filled, random.Random(0))
+    report = verify_directory(filled)
     assert not report.problems
     assert report.index_problems
 
@@ -234,9 +242,8 @@ def test_an_open_database_is_not_verified_from_outside(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", ["unlink", "empty", "half", "page", "noise"])
-def test_a_lost_or_cut_data_file_is_an_error_and_never_an_empty_database(directory: Path, harm: str) -> None:
-    fill(directory)
-    data = directory / "records" / "data.mdb"
+def test_a_lost_or_cut_data_file_is_an_error_and_never_an_empty_database(filled: Path, harm: str) -> None:
+    data = filled / "records" / "data.mdb"
     content = data.read_bytes()
     if harm == "unlink":
         data.unlink()
@@ -244,8 +251,8 @@ def test_a_lost_or_cut_data_file_is_an_error_and_never_an_empty_database(directo
         noise = random.Random(0).randbytes(len(content))
         cut = {"empty": b"", "half": content[: len(content) // 2], "page": content[:4096], "noise": noise}
         data.write_bytes(cut[harm])
-    with pytest.raises((CorruptionError, FormatError)), QuantumDatabase.connect(directory) as db:
+    with pytest.raises((CorruptionError, FormatError)), QuantumDatabase.connect(filled) as db:
         db.get([str(i) for i in range(COUNT)], collection="c")
     if harm != "unlink":
         assert data.read_bytes()[:4096] == cut[harm][:4096]
-    assert not verify_directory(directory).ok
+    assert not verify_directory(filled).ok

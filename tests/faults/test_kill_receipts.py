@@ -69,8 +69,8 @@ def kill_often(directory: Path, kills: int, seed: int) -> None:
     assert lost > 0, "no kill came before a commit"
 
 
-def test_requests_of_twelve_killed_processes_are_applied_once(tmp_path: Path) -> None:
-    kill_often(tmp_path / "db", 12, seed=1)
+def test_requests_of_eight_killed_processes_are_applied_once(tmp_path: Path) -> None:
+    kill_often(tmp_path / "db", 8, seed=1)
 
 
 @pytest.mark.long

@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +23,8 @@ from qstore_db.errors import (
     WaitTimeoutError,
 )
 from qstore_db.testing.databases.opening import Clock
-from qstore_db.testing.processes import ServerProcess
 from qstore_db.testing.serving import ServerThread
-
-PATIENCE = 60.0
+from qstore_db.testing.waiting import PATIENCE, settled
 
 
 class Cutter:
@@ -92,13 +89,6 @@ def cutter(server: ServerThread) -> Iterator[Cutter]:
     cutter.close()
 
 
-def settled(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
 def test_a_write_whose_answer_is_lost_is_applied_once(server: ServerThread, cutter: Cutter) -> None:
     with QuantumDatabase.connect(cutter.url) as db:
         first = db.insert("a", [1.0], metadata={"n": 0})
@@ -156,35 +146,11 @@ def test_a_server_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
         db.count()
     with pytest.raises(UnreachableError):  # nothing was sent: nothing was written
         db.insert("b", [1.0])
+    with pytest.raises(UnreachableError):
+        QuantumDatabase.connect(server.url, retries=1)
     db.close()
     with pytest.raises(ClosedError):
         db.count()
-
-
-def test_clients_and_watchers_go_on_with_the_next_server(tmp_path: Path) -> None:
-    told: list[str] = []
-
-    def watch(url: str) -> None:
-        with QuantumDatabase.connect(url, retries=40) as watching, contextlib.suppress(ClosedError):
-            for change in watching.watch(since=0):
-                told.append(change.id)
-                if change.id == "last":
-                    return
-
-    with ServerProcess(tmp_path / "db") as server, QuantumDatabase.connect(server.url, retries=40) as db:
-        db.insert("first", [1.0])
-        watcher = threading.Thread(target=watch, args=(server.url,), daemon=True)
-        watcher.start()
-        settled(lambda: told == ["first"])
-        assert server.stop() == 0
-        server.start()
-        db.insert("second", [1.0])
-        server.kill()
-        server.start()
-        db.insert("last", [1.0])
-        watcher.join(PATIENCE)
-        assert not watcher.is_alive()
-        assert [id for at, id in enumerate(told) if id not in told[:at]] == ["first", "second", "last"]
 
 
 def test_what_was_accepted_is_answered_before_the_server_stops(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -11,10 +10,13 @@ import numpy as np
 import pytest
 
 from qstore_db import QuantumDatabase
-from qstore_db.testing.peers import PATIENCE, Peer
+from qstore_db.testing.attackers import Peer, Target, let_in
 from qstore_db.testing.serving import ServerThread
-from qstore_db.wire.messages import Kind
+from qstore_db.testing.waiting import settled
+from qstore_db.wire.messages import Kind, Message
 
+WIDE = np.random.default_rng(0).normal(size=(5_000, 1_024)).astype(np.float32)
+"""20 MiB."""
 PART = {"ids": ["x"], "vectors": np.ones((1, 2), np.float32), "$more": True}
 
 
@@ -27,10 +29,11 @@ def server(tmp_path: Path) -> Iterator[ServerThread]:
         yield server
         with QuantumDatabase.connect(server.url) as db:
             assert db.count(collection="secret") == 1
-        until = time.monotonic() + PATIENCE
-        while server.server._charged:  # the connection of a watcher may still be closing
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        settled(lambda: not server.server._charged)  # the connection of a watcher may still be closing
+
+
+def target_of(server: ServerThread, token: str | None = None) -> Target:
+    return Target("127.0.0.1", server.server.port, token=token)
 
 
 def answer_to(peer: Peer, id: int) -> tuple[Kind, object]:
@@ -44,20 +47,20 @@ def answer_to(peer: Peer, id: int) -> tuple[Kind, object]:
 def test_a_limited_token_reaches_no_other_collection_by_a_later_part(server: ServerThread, op: str) -> None:
     _, text = server.server.tokens.create("limited", "write", ["default"])
     fields = {"db.scroll": {}, "db.put_many": PART}.get(op, {"ids": ["s"]})
-    with Peer(server.server.port, token=text) as peer:
-        peer.say(Kind.REQUEST, 1, op, {**fields, "$more": True})
-        peer.say(Kind.CHUNK, 1, "", {"collection": "secret"})
-        peer.say(Kind.END, 1)
+    with let_in(target_of(server, text)) as peer:
+        peer.say(Message(Kind.REQUEST, 1, op, {**fields, "$more": True}))
+        peer.say(Message(Kind.CHUNK, 1, "", {"collection": "secret"}))
+        peer.say(Message(Kind.END, 1))
         assert answer_to(peer, 1) == (Kind.ERROR, "forbidden")
 
 
 def test_a_limited_token_stores_many_records_where_it_may(server: ServerThread) -> None:
     _, text = server.server.tokens.create("limited", "write", ["mine"])
     with QuantumDatabase.connect(server.url) as db:
-        db.create_collection("mine", dimension=1_024)
+        db.create_collection("mine", dimension=1_024, index="flat")
     with QuantumDatabase.connect(server.url, token=text) as db:
         ids = [f"r{n}" for n in range(5_000)]
-        db.insert_many(ids=ids, vectors=np.ones((5_000, 1_024), np.float32), collection="mine")
+        db.insert_many(ids=ids, vectors=WIDE, collection="mine")
         assert db.count(collection="mine") == 5_000
 
 
@@ -65,32 +68,32 @@ def test_a_limited_token_stores_many_records_where_it_may(server: ServerThread) 
     "later", [{"ids": 7}, {"vectors": np.ones((1, 3), np.float32)}, {"collection": 7}, None]
 )
 def test_parts_that_do_not_fit_together_fail_their_request_alone(server: ServerThread, later: object) -> None:
-    with Peer(server.server.port) as peer:
-        peer.say(Kind.REQUEST, 1, "db.put_many", PART)
-        peer.say(Kind.CHUNK, 1, "", later)
-        peer.say(Kind.END, 1)
+    with let_in(target_of(server)) as peer:
+        peer.say(Message(Kind.REQUEST, 1, "db.put_many", PART))
+        peer.say(Message(Kind.CHUNK, 1, "", later))
+        peer.say(Message(Kind.END, 1))
         assert answer_to(peer, 1) == (Kind.ERROR, "argument")
-        peer.say(Kind.REQUEST, 2, "db.list_collections", {})
+        peer.say(Message(Kind.REQUEST, 2, "db.list_collections", {}))
         assert answer_to(peer, 2) == (Kind.RESPONSE, {"names": ["secret"]})
 
 
 @pytest.mark.parametrize("wrong", [{"$timeout": "soon"}, {"collection": 7}, {"$key": b"short"}])
 def test_a_refused_request_in_parts_costs_no_other(server: ServerThread, wrong: dict[str, object]) -> None:
-    with Peer(server.server.port) as peer:
-        peer.say(Kind.REQUEST, 1, "db.put_many", {**PART, **wrong})
+    with let_in(target_of(server)) as peer:
+        peer.say(Message(Kind.REQUEST, 1, "db.put_many", {**PART, **wrong}))
         assert answer_to(peer, 1) == (Kind.ERROR, "argument")
-        peer.say(Kind.CHUNK, 1, "", {"ids": ["y"]})
-        peer.say(Kind.END, 1)
-        peer.say(Kind.REQUEST, 2, "db.count", {"collection": "secret"})
+        peer.say(Message(Kind.CHUNK, 1, "", {"ids": ["y"]}))
+        peer.say(Message(Kind.END, 1))
+        peer.say(Message(Kind.REQUEST, 2, "db.count", {"collection": "secret"}))
         assert answer_to(peer, 2) == (Kind.RESPONSE, {"count": 1})
 
 
 def test_an_answer_larger_than_a_connection_may_hold_arrives(server: ServerThread) -> None:
     with QuantumDatabase.connect(server.url, timeout=60) as db:
-        db.create_collection("wide", dimension=1_024)
+        db.create_collection("wide", dimension=1_024, index="flat")
         db.insert_many(
             ids=[f"r{n}" for n in range(4_000)],
-            vectors=np.ones((4_000, 1_024), np.float32),
+            vectors=WIDE[:4_000],
             collection="wide",
         )
         assert len(db.scroll(limit=4_000, collection="wide")) == 4_000  # 16 MiB, through 4

@@ -33,7 +33,7 @@ from qstore_db.testing.attackers.malformed import (
     send_head,
     stop_midway,
 )
-from qstore_db.testing.attackers.peer import Outcome, Peer, Target, trusting_anyone
+from qstore_db.testing.attackers.peer import Outcome, Peer, Target, let_in, trusting_anyone
 from qstore_db.testing.attackers.rules import (
     answer,
     ask_first,
@@ -67,7 +67,12 @@ BREAKING: Mapping[str, Attack] = {
         for name, (t, h) in EARLY_CLAIMS.items()
     },
     **{f"lengths: {name}": partial(claim, total=t, head=h) for name, (t, h) in CONTRADICTIONS.items()},
+    **{
+        f"lengths: {name} early": partial(claim, total=t, head=h, greeted=False)
+        for name, (t, h) in CONTRADICTIONS.items()
+    },
     **{f"head: {name}": partial(send_head, head=head) for name, head in HEADS.items()},
+    **{f"head: {name} early": partial(send_head, head=head, greeted=False) for name, head in HEADS.items()},
     "numbers of no array": partial(send_head, head=b"\x94\x02\x01\xa8db.count\x80", attachments=bytes(8)),
     "nesting": nest,
     "nesting just too deep": partial(nest, depth=33),
@@ -129,6 +134,7 @@ __all__ = [
     "greet_with",
     "guess_token",
     "idle_clients",
+    "let_in",
     "nest",
     "never_read",
     "overflow_window",

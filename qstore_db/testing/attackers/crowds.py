@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import selectors
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -51,6 +52,11 @@ class Crowd:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._leave()
+
+    @property
+    def peers(self) -> Sequence[Peer]:
+        """Those whose connection came about."""
+        return self._peers
 
     def wait(self, patience: float = PATIENCE) -> list[Outcome]:
         """What has become of each connection, once the server has ended all of them or patience is lost."""

@@ -21,7 +21,7 @@ from qstore_db.wire.messages import Kind, Message, decode, encode
 
 Ending: TypeAlias = Literal["open", "closed", "reset", "refused", "left"]
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds that an attacker waits for the server to do something about it."""
 _CONNECTING = 10.0
 _RECEIVED = 1 << 16
@@ -108,6 +108,7 @@ class Peer:
         self._socket = target.connect(receive_buffer=receive_buffer)
         self._reader = FrameReader(Limits())
         self._messages: list[Message] = []
+        self._heard = 0
         self._so_far = Outcome("open")
         self._broken: Ending | None = None
 
@@ -152,6 +153,7 @@ class Peer:
         self.listen(PATIENCE, lambda: bool(self._messages))
         if not self._messages:
             raise ProtocolError("the server did not answer a greeting")
+        self._heard = 1
         if self._messages[0].kind is not Kind.HELLO:
             raise error_of(self._messages[0].body)
 
@@ -185,6 +187,19 @@ class Peer:
         deadline = time.monotonic() + patience
         while self.is_open and not enough() and (left := deadline - time.monotonic()) > 0:
             self.read(left)
+
+    def hear(self, patience: float = PATIENCE) -> Message:
+        """The next message; after a greeting, the one that follows its answer.
+
+        Raises ConnectionError where the server ends the connection instead, TimeoutError where it says nothing.
+        """
+        self.listen(patience, lambda: len(self._messages) > self._heard)
+        if len(self._messages) == self._heard:
+            if self.is_open:
+                raise TimeoutError(f"the server said nothing for {patience:g} s")
+            raise ConnectionError("the server ended the connection")
+        self._heard += 1
+        return self._messages[self._heard - 1]
 
     def read(self, patience: float = 0.0) -> bool:
         """Take what comes in first, or is there; whether there was anything."""
@@ -236,6 +251,17 @@ class Peer:
 
     def _pongs(self) -> list[Message]:
         return [message for message in self._messages if message.kind is Kind.PONG]
+
+
+def let_in(target: Target, hello: Hello | None = None) -> Peer:
+    """A peer that has come in as a client does. Raises what the server answers instead."""
+    peer = Peer(target)
+    try:
+        peer.greet(hello)
+    except BaseException:
+        peer.close()
+        raise
+    return peer
 
 
 def hello_of(target: Target, hello: Hello | None = None) -> Message:

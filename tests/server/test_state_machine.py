@@ -62,6 +62,16 @@ class ServedMachine(RuleBasedStateMachine):
             if checked is None or checked.matches(stored)
         ]
 
+    def holds_all(self) -> None:
+        """Every record is there as it was, and nothing else."""
+        records = self.db.scroll(limit=100)
+        assert {record.id for record in records} == self.model.keys()
+        assert all(self.holds(record) for record in records)
+        assert self.db.count() == len(self.model)
+        found = self.db.query([0.0] * DIMENSION, top_k=100)
+        assert found.exact
+        assert sorted(found.ids) == sorted(self.model)
+
     def holds(self, record: Record) -> bool:
         return (tuple(record.vector.tolist()), record.metadata, record.version) == self.model[record.id]
 
@@ -127,11 +137,13 @@ class ServedMachine(RuleBasedStateMachine):
             self.server.server.loop.call_soon_threadsafe(connection.abort)
         self.server.stop()
         self.start(left)
+        self.holds_all()
 
     @rule()
     def restart(self) -> None:
         self.server.stop()
         self.start(self.directory)
+        self.holds_all()
 
     @rule()
     def upkeep(self) -> None:
@@ -186,7 +198,7 @@ class ServedMachine(RuleBasedStateMachine):
 
 
 TestServed = ServedMachine.TestCase
-TestServed.settings = settings(max_examples=15, stateful_step_count=40, deadline=None)
+TestServed.settings = settings(max_examples=8, stateful_step_count=40, deadline=None)
 
 
 @pytest.mark.long
