@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qstore_db.quantum.angles import Angle
 from qstore_db.quantum.channels import Channel
@@ -76,3 +77,17 @@ def simple(operation: Apply) -> list[Apply]:
     if not isinstance(gate, Composite):
         return [operation]
     return [Apply(name, operation.qubits, (operation.angles[which],)) for name, which in gate.parts]
+
+
+_ZERO, _ONE, _LOWER = (
+    np.array(rows, np.complex128) for rows in ([[1, 0], [0, 0]], [[0, 0], [0, 1]], [[0, 1], [0, 0]])
+)
+_MEASURED: Final = np.array([_ZERO, _ONE])
+_EMPTIED: Final = np.array([_ZERO, _LOWER])
+
+
+def kraus_of(operation: Noise | Measure | Reset) -> NDArray[np.complex128]:
+    """(k, 2, 2): of a measurement, one for each outcome, 0 first."""
+    if isinstance(operation, Noise):
+        return operation.channel.kraus()
+    return _MEASURED if isinstance(operation, Measure) else _EMPTIED
