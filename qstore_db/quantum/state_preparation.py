@@ -25,6 +25,9 @@ def prepared(amplitudes: Reals | NDArray[np.complex128]) -> Circuit:
 
     A real state comes out with its signs, a complex one up to a global phase.
     """
+    if len(amplitudes) > 2 and not amplitudes[len(amplitudes) // 2 :].any():  # padding: qubit 0 stays as it is
+        rest = prepared(amplitudes[: len(amplitudes) // 2])
+        return Circuit(rest.n_qubits + 1).compose(rest, range(1, rest.n_qubits + 1))
     n_qubits = len(amplitudes).bit_length() - 1
     is_complex = bool(np.iscomplexobj(amplitudes) and amplitudes.imag.any())
     sizes = np.abs(amplitudes) if is_complex else amplitudes.real.astype(np.float64)

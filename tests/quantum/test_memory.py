@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from qstore_db.errors import ArgumentError
 from qstore_db.quantum import (
     Channel,
     Circuit,
+    Projector,
     amplitude_states,
     data,
     density_matrix,
@@ -28,7 +30,9 @@ from qstore_db.quantum.memory import available_bytes, check_memory, state_bytes
 
 TURNED = Circuit(5).ry(0, data(0))
 NOISY = TURNED.noise(Channel("amplitude_damping", 0.1)).cx(0, 1)
+WIDE = Circuit(7).compose(NOISY)
 ROWS = np.zeros((7, 1))
+READ = [pauli("Z0") - 0.5 * pauli("X1 Y3"), Projector((1, 0), (0, 1))]
 
 
 def test_bytes_are_those_of_the_array() -> None:
@@ -80,6 +84,28 @@ def test_states_beyond_the_available_memory_are_refused(
     with pytest.raises(ArgumentError, match=r"need [\d.]+ \wiB .* 3 KiB are available") as caught:
         run()
     assert caught.value.subject == "n_qubits"
+
+
+@pytest.mark.parametrize(
+    ("run", "n_qubits", "batch"),
+    [
+        (lambda: Circuit(13).h(0).ry(12, data(0)).ccx(2, 0, 9).probs(data=ROWS), 13, 7),
+        (lambda: expectations(Circuit(13).ry(12, data(0)).cx(3, 9), READ, data=ROWS), 13, 7),
+        (lambda: expectations(WIDE.noise(Channel("bit_flip", 0.1)).h(3), READ, data=ROWS), 7, 7 << 7),
+        (lambda: density_matrix(WIDE.rzz(3, 1, 0.5), data=ROWS), 7, 7 << 7),
+        (lambda: trajectory_expectations(WIDE.measure(0), READ, 200, data=ROWS), 7, 7 * 200),
+    ],
+)
+def test_a_run_takes_no_more_memory_than_was_looked_for(
+    run: Callable[[], Any], n_qubits: int, batch: int
+) -> None:
+    tracemalloc.start()
+    try:
+        run()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak <= state_bytes(n_qubits, batch, memory.COPIES)
 
 
 def test_a_density_matrix_beyond_10_qubits_is_refused_with_its_size_and_the_way_out() -> None:
