@@ -15,7 +15,18 @@ from qstore_db.errors import ArgumentError
 from qstore_db.quantum.angles import Angle, AngleLike, Symbol, angle
 from qstore_db.quantum.channels import Channel
 from qstore_db.quantum.gates import GATES, Composite, Turn, is_unitary
-from qstore_db.quantum.operations import Apply, Measure, Noise, Operation, Reset, Unitary, simple
+from qstore_db.quantum.operations import (
+    Apply,
+    Measure,
+    Noise,
+    Operation,
+    Reset,
+    Unitary,
+    inverted,
+    moved,
+    name_of,
+    simple,
+)
 
 if TYPE_CHECKING:
     from qstore_db.quantum.plain import States
@@ -91,7 +102,7 @@ class Circuit:
             self.n_qubits,
             len(self.parameters),
             self.n_slots,
-            dict(Counter(map(_name, self.operations))),
+            dict(Counter(map(name_of, self.operations))),
             sum(len(operation.qubits) == 2 for operation in self.operations),
             max(ready),
         )
@@ -115,18 +126,16 @@ class Circuit:
 
     def inverse(self) -> Circuit:
         """Raises ArgumentError for a circuit with channels, measurements or resets."""
-        return Circuit(self.n_qubits, tuple(_inverted(operation) for operation in reversed(self.operations)))
+        return Circuit(self.n_qubits, tuple(inverted(operation) for operation in reversed(self.operations)))
 
     def compose(self, other: Circuit, qubits: Sequence[int] | None = None) -> Circuit:
         """This one, then the other: its qubit i on qubits[i], or on the one of the same number without `qubits`."""
-        places = tuple(range(other.n_qubits)) if qubits is None else tuple(qubits)
+        places = self._places(range(other.n_qubits) if qubits is None else qubits)
         if len(places) != other.n_qubits:
             raise ArgumentError(
                 f"a circuit of {other.n_qubits} qubits cannot be put on {len(places)}", subject="qubits"
             )
-        self._check_qubits(places)
-        moved = tuple(_moved(operation, places) for operation in other.operations)
-        return Circuit(self.n_qubits, self.operations + moved)
+        return self._then(*(moved(operation, places) for operation in other.operations))
 
     # What it does
 
@@ -156,7 +165,7 @@ class Circuit:
                     )
             if not partial and (missing := [name for name in self.parameters if name not in given]):
                 raise ArgumentError(f"no value for parameter {missing[0]!r}", subject="parameters")
-            return {name: angle(value).constant for name, value in given.items()}
+            return {name: _number(name, value) for name, value in given.items()}
         return dict(zip(self.parameters, self.vector(parameters).tolist(), strict=True))
 
     def vector(self, parameters: Values | None) -> NDArray[np.float64]:
@@ -225,7 +234,7 @@ class Circuit:
         return self._apply("p", (qubit,), theta)
 
     def u(self, qubit: int, theta: AngleLike, phi: AngleLike, lam: AngleLike) -> Circuit:
-        """P(phi) RY(theta) P(lam), as OpenQASM 3 has it."""
+        """P(phi) RY(theta) P(lam), as Qiskit has it; OpenQASM 3 up to a global phase."""
         return self._apply("u", (qubit,), theta, phi, lam)
 
     def cx(self, control: int, target: int) -> Circuit:
@@ -280,8 +289,7 @@ class Circuit:
             )
         if not is_unitary(given):
             raise ArgumentError("the matrix is not unitary to 1e-9", subject="matrix")
-        self._check_qubits(qubits)
-        return self._then(Unitary.of(given, qubits))
+        return self._then(Unitary.of(given, self._places(qubits)))
 
     def gate(self, name: str, qubits: Iterable[int], *angles: AngleLike) -> Circuit:
         """A gate by its name. Raises ArgumentError for unknown ones and wrong numbers of qubits or angles."""
@@ -296,36 +304,34 @@ class Circuit:
                 f"{name} takes {gate.n_qubits} qubits and {wanted} angles, not {len(qubits)} and {len(angles)}",
                 subject=name,
             )
-        return self._apply(name, qubits, *angles)
+        return self._apply(gate.name, qubits, *angles)
 
     # What is no gate
 
     def noise(self, channel: Channel, *qubits: int) -> Circuit:
         """The channel on each of the qubits; without any, on all."""
-        places = qubits or tuple(range(self.n_qubits))
-        self._check_qubits(places)
+        places = self._places(qubits or range(self.n_qubits))
         return self._then(*(Noise((qubit,), channel) for qubit in places))
 
     def measure(self, *qubits: int) -> Circuit:
         """Measure each in the Z basis and go on with what came out."""
-        self._check_qubits(qubits)
-        return self._then(*(Measure((qubit,)) for qubit in qubits))
+        return self._then(*(Measure((qubit,)) for qubit in self._places(qubits)))
 
     def reset(self, *qubits: int) -> Circuit:
         """Put each back to |0>."""
-        self._check_qubits(qubits)
-        return self._then(*(Reset((qubit,)) for qubit in qubits))
+        return self._then(*(Reset((qubit,)) for qubit in self._places(qubits)))
 
     # Inside
 
     def _apply(self, name: str, qubits: tuple[int, ...], *angles: AngleLike) -> Circuit:
-        self._check_qubits(qubits)
-        return self._then(Apply(name, qubits, tuple(map(angle, angles))))
+        return self._then(Apply(name, self._places(qubits), tuple(map(angle, angles))))
 
     def _then(self, *operations: Operation) -> Circuit:
         return Circuit(self.n_qubits, self.operations + operations)
 
-    def _check_qubits(self, qubits: Sequence[int]) -> None:
+    def _places(self, qubits: Iterable[int]) -> tuple[int, ...]:
+        """Plain integers, whatever kind of integer was given."""
+        qubits = tuple(qubits)
         for qubit in qubits:
             if (
                 isinstance(qubit, bool)
@@ -337,7 +343,8 @@ class Circuit:
                     subject="qubit",
                 )
         if len(set(qubits)) != len(qubits):
-            raise ArgumentError(f"qubits {tuple(qubits)} are not distinct", subject="qubit")
+            raise ArgumentError(f"qubits {qubits} are not distinct", subject="qubit")
+        return tuple(int(qubit) for qubit in qubits)
 
     def _symbols(self) -> Iterable[Symbol]:
         for operation in self.operations:
@@ -357,37 +364,11 @@ class Circuit:
         )
 
 
-def _name(operation: Operation) -> str:
-    return operation.name if isinstance(operation, Apply) else type(operation).__name__.lower()
-
-
-def _inverted(operation: Operation) -> Operation:
-    if isinstance(operation, Unitary):
-        return Unitary.of(operation.matrix.conj().T, operation.qubits)
-    if not isinstance(operation, Apply):
-        raise ArgumentError(f"a {_name(operation)} has no inverse", subject="circuit")
-    gate = operation.gate
-    if isinstance(gate, Turn):
-        return Apply(operation.name, operation.qubits, (-operation.angles[0],))
-    if isinstance(gate, Composite):  # u: the parts turned back, in the other order
-        theta, phi, lam = operation.angles
-        return Apply(operation.name, operation.qubits, (-theta, -lam, -phi))
-    if gate.inverse is not None:
-        return Apply(gate.inverse, operation.qubits)
-    if gate.n_qubits <= 2:
-        return Unitary.of(gate.matrix.conj().T, operation.qubits)
-    raise AssertionError(f"{gate.name} lacks its inverse")
-
-
-def _moved(operation: Operation, places: tuple[int, ...]) -> Operation:
-    qubits = tuple(places[qubit] for qubit in operation.qubits)
-    if isinstance(operation, Apply):
-        return Apply(operation.name, qubits, operation.angles)
-    if isinstance(operation, Unitary):
-        return Unitary(qubits, operation.rows)
-    if isinstance(operation, Noise):
-        return Noise((qubits[0],), operation.channel)
-    return type(operation)((qubits[0],))
+def _number(name: str, value: Any) -> float:
+    found = _numbers(name, value)
+    if found.ndim:
+        raise ArgumentError(f"parameter {name!r} must be one number, not {value!r:.80}", subject=name)
+    return float(found)
 
 
 def _numbers(name: str, values: Any) -> NDArray[np.float64]:

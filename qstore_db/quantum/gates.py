@@ -140,7 +140,7 @@ def _gates() -> dict[str, Gate | Turn | Composite]:
     every: list[Gate | Turn | Composite] = [
         *(Gate(name, int(np.log2(len(matrix))), matrix, inverse) for name, matrix, inverse in fixed),
         *(_turn(name, generator) for name, generator in turning),
-        # u(theta, phi, lambda) = P(phi) RY(theta) P(lambda), the convention of OpenQASM 3.
+        # u(theta, phi, lambda) = P(phi) RY(theta) P(lambda), as in Qiskit; OpenQASM 3 has another global phase.
         Composite("u", 1, 3, (("p", 2), ("ry", 0), ("p", 1))),
     ]
     return {gate.name: gate for gate in every}

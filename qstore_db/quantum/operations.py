@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qstore_db.errors import ArgumentError
 from qstore_db.quantum.angles import Angle
 from qstore_db.quantum.channels import Channel
 from qstore_db.quantum.gates import GATES, Composite, Gate, Matrix, Turn, is_unitary
@@ -79,11 +81,41 @@ def simple(operation: Apply) -> list[Apply]:
     return [Apply(name, operation.qubits, (operation.angles[which],)) for name, which in gate.parts]
 
 
-_ZERO, _ONE, _LOWER = (
-    np.array(rows, np.complex128) for rows in ([[1, 0], [0, 0]], [[0, 0], [0, 1]], [[0, 1], [0, 0]])
-)
-_MEASURED: Final = np.array([_ZERO, _ONE])
-_EMPTIED: Final = np.array([_ZERO, _LOWER])
+def name_of(operation: Operation) -> str:
+    return operation.name if isinstance(operation, Apply) else type(operation).__name__.lower()
+
+
+def inverted(operation: Operation) -> Apply | Unitary:
+    """What undoes it. Raises ArgumentError for what is no gate."""
+    if isinstance(operation, Unitary):
+        return Unitary.of(operation.matrix.conj().T, operation.qubits)
+    if not isinstance(operation, Apply):
+        raise ArgumentError(f"a {name_of(operation)} has no inverse", subject="circuit")
+    gate = operation.gate
+    if isinstance(gate, Turn):
+        return Apply(operation.name, operation.qubits, (-operation.angles[0],))
+    if isinstance(gate, Composite):  # u: the parts turned back, in the other order
+        theta, phi, lam = operation.angles
+        return Apply(operation.name, operation.qubits, (-theta, -lam, -phi))
+    if gate.inverse is not None:
+        return Apply(gate.inverse, operation.qubits)
+    return Unitary.of(gate.matrix.conj().T, operation.qubits)
+
+
+def moved(operation: Operation, places: Sequence[int]) -> Operation:
+    """The same on other qubits: what was on qubit i is on places[i]."""
+    qubits = tuple(places[qubit] for qubit in operation.qubits)
+    if isinstance(operation, Apply):
+        return Apply(operation.name, qubits, operation.angles)
+    if isinstance(operation, Unitary):
+        return Unitary(qubits, operation.rows)
+    if isinstance(operation, Noise):
+        return Noise((qubits[0],), operation.channel)
+    return type(operation)((qubits[0],))
+
+
+_MEASURED: Final = np.array([[[1, 0], [0, 0]], [[0, 0], [0, 1]]], np.complex128)
+_EMPTIED: Final = np.array([[[1, 0], [0, 0]], [[0, 1], [0, 0]]], np.complex128)
 
 
 def kraus_of(operation: Noise | Measure | Reset) -> NDArray[np.complex128]:

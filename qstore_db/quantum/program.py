@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import cached_property, lru_cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +15,17 @@ from qstore_db.quantum.adjoint import Gradients
 from qstore_db.quantum.circuit import Circuit
 from qstore_db.quantum.observables import Observable, check_observables
 
+if TYPE_CHECKING:
+    from qstore_db.quantum.kernels.engine import Engine
+
 Numbers = NDArray[Any]
 
 
 class Program:
     """A circuit and what is read from it. Safe to use from several threads.
 
-    Arrays are float32 or float64, as `dtype` says, and C-contiguous; nothing is checked here but their shapes.
-    Expectation values and gradients are exact up to rounding.
+    Arrays are float32 or float64, as `dtype` says, and C-contiguous; nothing is checked here. Values and gradients
+    are exact up to rounding. With the extra `quantum` they come from compiled code, else gate by gate.
     """
 
     def __init__(
@@ -38,6 +43,9 @@ class Program:
         parameters: (n_parameters,), radians. data: (batch, n_slots). states: (batch, 2^n), real or complex, each of
         norm 1, to begin with instead of |0...0>.
         """
+        engine = self._engine(states)
+        if engine is not None:
+            return engine.values(parameters, data, states)
         found = plain.expectations(
             plain.run(self.circuit, parameters, data, _complex(states)), self.observables
         )
@@ -47,7 +55,32 @@ class Program:
         self, parameters: Numbers, data: Numbers, weights: Numbers, states: Numbers | None = None
     ) -> Gradients:
         """Of the sum of the values times `weights` (batch, n_observables); the others as in `values`."""
+        engine = self._engine(states)
+        if engine is not None:
+            return engine.gradients(parameters, data, weights, states)
         return adjoint.gradients(self.circuit, self.observables, parameters, data, weights, _complex(states))
+
+    def _engine(self, states: Numbers | None) -> Engine | None:
+        if not _is_compiled():
+            return None
+        return self._from_zero if states is None else self._from_states
+
+    @cached_property
+    def _from_zero(self) -> Engine:
+        from qstore_db.quantum.kernels.engine import Engine
+
+        return Engine(self.circuit, self.observables, self.dtype, from_states=False)
+
+    @cached_property
+    def _from_states(self) -> Engine:
+        from qstore_db.quantum.kernels.engine import Engine
+
+        return Engine(self.circuit, self.observables, self.dtype, from_states=True)
+
+
+@lru_cache(maxsize=1)
+def _is_compiled() -> bool:
+    return find_spec("numba") is not None
 
 
 def _complex(states: Numbers | None) -> Numbers | None:

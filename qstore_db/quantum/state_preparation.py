@@ -25,7 +25,9 @@ def prepared(amplitudes: Reals | NDArray[np.complex128]) -> Circuit:
 
     A real state comes out with its signs, a complex one up to a global phase.
     """
-    if len(amplitudes) > 2 and not amplitudes[len(amplitudes) // 2 :].any():  # padding: qubit 0 stays as it is
+    if (
+        len(amplitudes) > 2 and not amplitudes[len(amplitudes) // 2 :].any()
+    ):  # padding: qubit 0 stays as it is
         rest = prepared(amplitudes[: len(amplitudes) // 2])
         return Circuit(rest.n_qubits + 1).compose(rest, range(1, rest.n_qubits + 1))
     n_qubits = len(amplitudes).bit_length() - 1

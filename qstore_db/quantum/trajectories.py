@@ -26,7 +26,7 @@ from qstore_db.quantum.channels import UNITARY_MIXTURES
 from qstore_db.quantum.circuit import Circuit, Values
 from qstore_db.quantum.memory import check_memory, state_bytes
 from qstore_db.quantum.observables import Observable, check_observables
-from qstore_db.quantum.operations import Apply, Measure, Noise, Unitary, kraus_of
+from qstore_db.quantum.operations import Apply, Measure, Noise, Unitary, kraus_of, name_of
 from qstore_db.quantum.plain import Reals, States
 from qstore_db.quantum.sampling import Seed, checked_shots, generator
 
@@ -138,9 +138,7 @@ def unravelled(circuit: Circuit) -> Circuit:
             pure = Circuit(pure.n_qubits, (*pure.operations, operation))
             continue
         if not isinstance(operation, Noise) or operation.channel.kind not in UNITARY_MIXTURES:
-            name = (
-                operation.channel.kind if isinstance(operation, Noise) else type(operation).__name__.lower()
-            )
+            name = operation.channel.kind if isinstance(operation, Noise) else name_of(operation)
             raise DifferentiationError(
                 f"{name} has no gradient by trajectories: only {', '.join(sorted(UNITARY_MIXTURES))} do; use a "
                 "density matrix, or noise right before readout",

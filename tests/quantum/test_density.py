@@ -73,9 +73,10 @@ def random_circuits(n_qubits: int, seed: int, *, with_resets: bool) -> tuple[Cir
         elif choice == 4:
             ours, gate = ours.cx(first, second), cirq.CNOT(qubits[first], qubits[second])
         elif choice == 5:
-            ours, gate = ours.rzz(first, second, theta), cirq.ZZPowGate(
-                exponent=theta / np.pi, global_shift=-0.5
-            )(qubits[first], qubits[second])
+            ours, gate = (
+                ours.rzz(first, second, theta),
+                cirq.ZZPowGate(exponent=theta / np.pi, global_shift=-0.5)(qubits[first], qubits[second]),
+            )
         elif choice == 6 and with_resets:
             ours, gate = ours.reset(first), cirq.reset(qubits[first])
         else:
@@ -97,7 +98,11 @@ def test_noisy_circuits_give_cirqs_density_matrices(n_qubits: int, seed: int, wi
     np.testing.assert_allclose(found, wanted, atol=1e-12)
     np.testing.assert_allclose(ours.probs(), np.diag(wanted).real, atol=1e-12)
     qubits = cirq.LineQubit.range(n_qubits)
-    observables = [pauli("X0 Y1"), 0.7 * pauli("Z1") - 0.2 * pauli("Y0") + pauli(""), Projector((1, 0), (0, 1))]
+    observables = [
+        pauli("X0 Y1"),
+        0.7 * pauli("Z1") - 0.2 * pauli("Y0") + pauli(""),
+        Projector((1, 0), (0, 1)),
+    ]
     words = [
         cirq.X(qubits[0]) * cirq.Y(qubits[1]),
         0.7 * cirq.Z(qubits[1]) - 0.2 * cirq.Y(qubits[0]) + cirq.PauliString(),

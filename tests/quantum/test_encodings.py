@@ -102,7 +102,9 @@ def test_the_circuit_prepares_a_complex_state_up_to_a_global_phase(n_qubits: int
     assert circuit.specs().two_qubit_gates == 2 * ((1 << n_qubits) - 2)
 
 
-SPARSE = st.lists(st.sampled_from([0.0, 0.0, 1.0, -1.0, 0.25, -3.0, 1e-160, 1e200, 1j, -2j]), min_size=1, max_size=17)
+SPARSE = st.lists(
+    st.sampled_from([0.0, 0.0, 1.0, -1.0, 0.25, -3.0, 1e-160, 1e200, 1j, -2j]), min_size=1, max_size=17
+)
 
 
 @given(SPARSE)
@@ -145,7 +147,9 @@ def test_batches_of_states_are_those_of_their_samples(kind: Any, x: np.ndarray[A
 def test_gradients_of_iqp_features_become_gradients_of_the_data_as_documented() -> None:
     x, observable = X[0], pauli("X0 Y2") + 0.5 * pauli("X1 X3")
     circuit = encoding("iqp", 4, repeats=2)
-    found = adjoint.gradients(circuit, [observable], np.empty(0), iqp_features(X[:1]), np.ones((1, 1))).data[0]
+    found = adjoint.gradients(circuit, [observable], np.empty(0), iqp_features(X[:1]), np.ones((1, 1))).data[
+        0
+    ]
     ours, pairs = found[:4].copy(), list(zip(*np.triu_indices(4, 1), strict=True))
     for (i, j), gradient in zip(pairs, found[4:], strict=True):
         ours[i] += gradient * x[j]

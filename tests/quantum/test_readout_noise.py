@@ -56,7 +56,9 @@ def test_damping_maps_letters_as_the_books_have_it() -> None:
         damped = terms(read_through(pauli(f"{letter}1"), Channel("amplitude_damping", g)))
         assert damped == pytest.approx({f"{letter}1": np.sqrt(1 - g)}, abs=1e-15)
     assert terms(read_through(pauli("Z0"), Channel("phase_damping", g))) == {"Z0": 1.0}
-    assert terms(read_through(pauli("Y0"), Channel("depolarising", g))) == pytest.approx({"Y0": 1 - 4 * g / 3})
+    assert terms(read_through(pauli("Y0"), Channel("depolarising", g))) == pytest.approx(
+        {"Y0": 1 - 4 * g / 3}
+    )
 
 
 def test_the_channel_is_on_what_is_read_or_on_the_qubits_named() -> None:

@@ -89,7 +89,8 @@ def test_a_batch_has_its_own_trajectories_for_each_sample(monkeypatch: pytest.Mo
 def test_the_same_seed_gives_the_same_trajectories() -> None:
     circuit = ended(START.noise(Channel("amplitude_damping", 0.3)))
     runs = [
-        trajectory_expectations(circuit, OBSERVABLES, 50, [0.4, 0.9], [0.3], seed=seed).values for seed in (1, 1, 2)
+        trajectory_expectations(circuit, OBSERVABLES, 50, [0.4, 0.9], [0.3], seed=seed).values
+        for seed in (1, 1, 2)
     ]
     np.testing.assert_array_equal(runs[0], runs[1])
     assert (runs[0] != runs[2]).any()
@@ -103,7 +104,11 @@ def test_states_keep_norm_1_through_many_jumps() -> None:
     np.testing.assert_allclose(np.linalg.norm(states, axis=1), 1.0, atol=1e-12)
 
 
-MIXED = ended(START.noise(Channel("depolarising", 0.2), 1)).noise(Channel("bit_phase_flip", 0.3), 0).rx(0, data(1))
+MIXED = (
+    ended(START.noise(Channel("depolarising", 0.2), 1))
+    .noise(Channel("bit_phase_flip", 0.3), 0)
+    .rx(0, data(1))
+)
 
 
 def slopes(circuit: Circuit, rows: Any, weights: Any) -> tuple[Any, Any]:
@@ -146,7 +151,8 @@ def test_all_draws_weighted_by_their_probability_have_the_gradient_of_the_densit
 def test_gradients_by_trajectories_are_unbiased() -> None:
     rng, runs = np.random.default_rng(8), 60
     found = [
-        trajectories.gradients(MIXED, OBSERVABLES, np.array([0.4, 0.9]), ROWS, WEIGHTS, 40, rng) for _ in range(runs)
+        trajectories.gradients(MIXED, OBSERVABLES, np.array([0.4, 0.9]), ROWS, WEIGHTS, 40, rng)
+        for _ in range(runs)
     ]
     by_parameter, by_data = slopes(MIXED, ROWS, WEIGHTS)
     exact = density.expectations(density.run(MIXED, np.array([0.4, 0.9]), ROWS), OBSERVABLES)

@@ -1,0 +1,144 @@
+"""Runs compiled circuits over batches of samples, on several threads where that pays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qstore_db.quantum.adjoint import Gradients
+from qstore_db.quantum.circuit import Circuit
+from qstore_db.quantum.kernels.compile import compiled_circuit
+from qstore_db.quantum.kernels.diagonals import fill_table, sum_slopes
+from qstore_db.quantum.kernels.lanes import VECTOR_BYTES
+from qstore_db.quantum.kernels.run import Values, run_gradients, run_values
+from qstore_db.quantum.observables import Observable
+
+Numbers = NDArray[Any]
+
+_ALONE = 4
+"""Up to so many samples of many qubits are run one after the other, each inside of vectors."""
+_WORTH_A_THREAD = 1 << 16
+"""Amplitudes times steps that take longer than to wake a thread."""
+
+
+class Engine:
+    """A compiled circuit and its observables."""
+
+    def __init__(
+        self, circuit: Circuit, observables: Sequence[Observable], dtype: np.dtype[Any], *, from_states: bool
+    ) -> None:
+        self._dtype = dtype
+        self._n_parameters = len(circuit.parameters)
+        self._n_slots = circuit.n_slots
+        self._n_observables = len(observables)
+        self._width = VECTOR_BYTES // dtype.itemsize
+        self._compiled = compiled_circuit(circuit, observables, dtype, from_states=from_states)
+
+    def values(self, parameters: Numbers, data: Numbers, states: Numbers | None) -> Numbers:
+        """(batch, n_observables)"""
+        compiled, batch = self._compiled, len(data)
+        values, low = np.empty((batch, self._n_observables), self._dtype), self._low(batch)
+        shared, (re, im) = self._shared(parameters), self._parts(states)
+
+        def run(first: int, end: int) -> None:
+            run_values(compiled.tables, shared, data, re, im, compiled.size, low, first, end, values)
+
+        self._spread(run, batch, low)
+        return values
+
+    def gradients(
+        self, parameters: Numbers, data: Numbers, weights: Numbers, states: Numbers | None
+    ) -> Gradients:
+        compiled, batch = self._compiled, len(data)
+        values, low = np.empty((batch, self._n_observables), self._dtype), self._low(batch)
+        shared, (re, im) = self._shared(parameters), self._parts(states)
+        by_data = np.zeros((batch, self._n_slots))
+        by_state, by_state_im = np.empty_like(re), np.empty_like(re)
+        parts: list[tuple[Numbers, Numbers, Numbers]] = []
+
+        def run(first: int, end: int) -> None:
+            layers = np.zeros(len(compiled.layers.constants))
+            tables = np.zeros((len(compiled.diagonals), compiled.size))
+            own = np.zeros(len(compiled.own.constants))
+            run_gradients(
+                compiled.tables, shared, data, re, im, weights, compiled.size, low, first, end, values,
+                layers, tables, own, by_data, by_state, by_state_im,
+            )  # fmt: skip
+            parts.append((layers, tables, own))
+
+        self._spread(run, batch, low)
+        layers, tables, own = (np.sum(each, axis=0) for each in zip(*parts, strict=True))
+        found = compiled.layers.pulled(layers, self._n_parameters)
+        found += compiled.own.pulled(own, self._n_parameters)
+        if compiled.diagonals:
+            sums = np.empty(len(compiled.diagonal_angles.constants))
+            at = 0
+            for masks, slopes in zip(compiled.diagonals, tables, strict=True):
+                sum_slopes(masks, slopes, sums[at : at + len(masks)])
+                at += len(masks)
+            found += compiled.diagonal_angles.pulled(sums, self._n_parameters)
+        return Gradients(values, found, by_data, None if states is None else by_state + 1j * by_state_im)
+
+    def _shared(self, parameters: Numbers) -> Values:
+        compiled = self._compiled
+        half = 0.5 * compiled.layers.at(parameters)
+        count = len(compiled.diagonals)
+        cosines = np.empty((count, compiled.size), self._dtype)
+        sines = np.empty((count, compiled.size), self._dtype)
+        angles, at = compiled.diagonal_angles.at(parameters), 0
+        for place, masks in enumerate(compiled.diagonals):
+            fill_table(masks, angles[at : at + len(masks)], cosines[place], sines[place])
+            at += len(masks)
+        return Values(
+            np.cos(half).astype(self._dtype),
+            np.sin(half).astype(self._dtype),
+            cosines,
+            sines,
+            compiled.own.at(parameters).astype(self._dtype),
+        )
+
+    def _parts(self, states: Numbers | None) -> tuple[Numbers, Numbers]:
+        nothing = np.empty((0, 0), self._dtype)
+        if states is None:
+            return nothing, nothing
+        re = np.ascontiguousarray(np.real(states), self._dtype)
+        return re, np.ascontiguousarray(np.imag(states), self._dtype) if np.iscomplexobj(states) else nothing
+
+    def _low(self, batch: int) -> int:
+        """How many qubits lie inside of vectors: none where samples fill them better."""
+        if batch > _ALONE or not self._compiled.fits_in_lanes or self._compiled.size <= 4 * self._width:
+            return 0
+        return self._width.bit_length() - 1
+
+    def _spread(self, run: Callable[[int, int], None], batch: int, low: int) -> None:
+        """Run all samples, on as many threads as pay."""
+        step = 1 if low else self._width
+        blocks = -(-batch // step)
+        work = (
+            blocks * self._compiled.size * (1 if low else self._width) * (1 + len(self._compiled.tables.ops))
+        )
+        threads = min(blocks, _cores(), 1 + work // _WORTH_A_THREAD)
+        if threads == 1:
+            run(0, batch)
+            return
+        edges = [min(batch, step * (blocks * each // threads)) for each in range(threads + 1)]
+        waiting = [_pool().submit(run, first, end) for first, end in pairwise(edges[1:])]
+        run(edges[0], edges[1])
+        for each in waiting:
+            each.result()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+@lru_cache(maxsize=1)
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max(1, _cores() - 1), "qstore-circuits")
