@@ -169,9 +169,9 @@ def _iqp(n_qubits: int, n_features: int, repeats: int | None) -> Circuit:
 
 def _qubits_for(n_features: int, kind: str, options: Options) -> int:
     _no_other_options(kind, options)
-    n_qubits = options.get("n_qubits")
-    size = _counted("n_features", n_features) if n_qubits is None else _counted("n_qubits", n_qubits)
-    if n_features > size:
+    needed, n_qubits = _counted("n_features", n_features), options.get("n_qubits")
+    size = needed if n_qubits is None else _counted("n_qubits", n_qubits)
+    if needed > size:
         raise ArgumentError(
             f"{n_features} features need n_qubits={n_features} in {kind} encoding, not {size}",
             subject="n_qubits",

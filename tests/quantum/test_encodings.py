@@ -229,3 +229,10 @@ def test_basis_encoding_takes_bits_only() -> None:
 def test_encodings_without_turning_gates_have_no_slots(kind: Any) -> None:
     with pytest.raises(ArgumentError, match="no data slots"):
         encoding(kind, 2)
+
+
+@pytest.mark.parametrize("bad", [0, -1, 2.0, True])
+def test_a_circuit_over_slots_needs_at_least_one_feature(bad: Any) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        encoding("angle", bad, n_qubits=3)
+    assert caught.value.subject == "n_features"
