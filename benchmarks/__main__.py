@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -104,5 +105,11 @@ def _run(name: str, options: Options, results: Path) -> Report:
     return report
 
 
+def end_in_order_upon_sigterm() -> None:
+    """What was started is ended then, as upon an interrupt: servers, load processes, the scratch folder."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+
+
 if __name__ == "__main__":
+    end_in_order_upon_sigterm()
     sys.exit(main())

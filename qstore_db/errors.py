@@ -9,7 +9,7 @@ QStoreError
 │   ├── VectorError                       NaN, infinite, complex, object or all-zero vectors
 │   │   └── DimensionError                a vector of another length than its collection's
 │   ├── ContextError                      superposition weights that make no state
-│   ├── MetadataError                     a metadata value that cannot be stored
+│   ├── MetadataError                     a metadata value that cannot be stored, or too much of it
 │   ├── FilterError                       an unknown operator or operand, with its path
 │   ├── DuplicateIdError                  insert of an id that exists
 │   ├── CollectionExistsError             create of a collection that exists
@@ -111,7 +111,8 @@ class ContextError(RequestError):
 
 
 class MetadataError(RequestError):
-    """A metadata value that cannot be stored; `subject` is its path, or the record that a group would move."""
+    """A metadata value that cannot be stored, or too much of it; `subject` is its path, or the record that would
+    hold too much, or that a group would move."""
 
     code = "metadata"
 

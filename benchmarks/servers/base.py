@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 import subprocess
@@ -71,8 +72,9 @@ def free_port() -> int:
 def started(
     argv: Sequence[str], port: int, log: Path, *, user: str | None = None, **environment: str
 ) -> subprocess.Popen[bytes]:
-    """A process that accepts connections on `port`. Raises RuntimeError with its last words if it ends instead.
+    """A process that accepts connections on `port`; it does not outlive this one, unless that is killed.
 
+    Raises RuntimeError with its last words if it ends instead.
     user: who runs it; None: who runs this. environment: variables beside those of this process.
     """
     around = {**os.environ, **environment}
@@ -80,6 +82,7 @@ def started(
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, user=user, env=around
         )
+    atexit.register(stopped, process)  # wherever the program is cut short
     give_up = time.monotonic() + _PATIENCE
     while process.poll() is None and time.monotonic() < give_up:
         try:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import select
 import socket
 import ssl
 import struct
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import ParamSpec, Self, TypeVar
 
-from qstore_client.exchange import Call, Exchange, watch_call, write_call
+from qstore_client.exchange import Call, Exchange, LostError, watch_call, write_call
 from qstore_client.handshake import hello, not_connected, welcome
 from qstore_client.retrying import Patience
 from qstore_client.target import Target
@@ -41,10 +41,6 @@ _FRESH_SECONDS = 0.5
 _LEAST_SECONDS = 0.001
 
 
-class _LostError(Exception):
-    """The connection ended before the answer came."""
-
-
 class Connection:
     """One connection, for one call at a time."""
 
@@ -52,7 +48,6 @@ class Connection:
         """Connect and greet. Raises UnreachableError, or what the server answers."""
         self._limits = Limits()
         self._reader = FrameReader(self._limits)
-        self._messages: Iterator[tuple[Message, int]] = iter(())
         self._last_id = 0
         self._timeout: float | None = -1.0
         self._used = time.monotonic()
@@ -65,15 +60,15 @@ class Connection:
                     self._socket = target.tls.wrap_socket(self._socket, server_hostname=target.host)
                 self._set_timeout(timeout)
                 self._send(hello(target))
-                self.welcome = welcome(next(self._receive())[0])
+                self.welcome = welcome(self._receive()[0][0])
             except BaseException:
                 self._socket.close()
                 raise
-        except (OSError, _LostError) as error:
+        except (OSError, LostError) as error:
             raise not_connected(target, error) from error
 
     def call(self, call: Call[T], timeout: float | None) -> T:
-        """Raises UnreachableError where the server did not take the call, _LostError where nobody knows."""
+        """Raises UnreachableError where the server did not take the call, LostError where nobody knows."""
         self._last_id += 1
         exchange = Exchange(call, self._last_id, self.welcome, timeout)
         self.usable = False
@@ -91,7 +86,11 @@ class Connection:
                 self._send(encode(Message(Kind.CANCEL, exchange.id)))
             raise TimeoutError from None
         except (OSError, ssl.SSLError) as error:
-            raise _LostError(str(error)) from error
+            raise LostError(str(error)) from error
+        except ProtocolError as error:
+            if call.is_harmless:
+                raise
+            raise LostError(error.message) from error
         self.usable, self._used = not self._going_away, time.monotonic()
         return exchange.result()
 
@@ -112,7 +111,7 @@ class Connection:
                     for frame in granted:  # not before whoever asked came back for more
                         self._send(frame)
         except (OSError, ssl.SSLError) as error:
-            raise _LostError(str(error)) from error
+            raise LostError(str(error)) from error
         exchange.result()
 
     def interrupt(self) -> None:
@@ -162,7 +161,7 @@ class Connection:
         elif message.kind is Kind.ERROR and message.id == 0:
             self._going_away = True
             if not exchange.done:  # else the answer came just before, as when a token revokes itself
-                raise error_of(message.body)
+                raise exchange.call.cut_off(error_of(message.body))
         elif message.id == exchange.id:
             yield from exchange.take(message, nbytes)
         elif message.kind is not Kind.WINDOW:  # which may still come for an upload that was refused
@@ -171,18 +170,17 @@ class Connection:
     def _send(self, frame: list[Bytes]) -> None:
         self._socket.sendall(b"".join(frame))
 
-    def _receive(self, until: float | None = None) -> Iterator[tuple[Message, int]]:
-        """The messages of the next bytes to come that complete any."""
+    def _receive(self, until: float | None = None) -> list[tuple[Message, int]]:
+        """The messages of the next bytes to come that complete any, with the lengths of their frames."""
         while True:
             if until is not None and time.monotonic() >= until:
                 raise TimeoutError
             data = self._socket.recv(_READ)
             if not data:
-                raise _LostError("the server closed the connection")
+                raise LostError("the server closed the connection")
             found = [(decode(frame, self._limits), len(frame)) for frame in self._reader.feed(data)]
             if found:
-                yield from found
-                return
+                return found
 
 
 class RemoteEdge:
@@ -191,7 +189,10 @@ class RemoteEdge:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._idle: list[Connection] = []
-        self._room = threading.Semaphore(target.pool)
+        # Used like a semaphore, which is no code of Python's own: threads that wait for one another cost more time.
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(target.pool):
+            self._room.put(None)
         self._closed = False
         self._watches: set[Connection] = set()
         self._process = os.getpid()
@@ -241,7 +242,7 @@ class RemoteEdge:
                         since = sequence
             except UnreachableError as error:
                 failure = error
-            except _LostError as error:
+            except LostError as error:
                 failure = UnreachableError(f"the connection to {self.where} was lost ({error})")
             self._check()
             pause = patience.pause()
@@ -263,22 +264,29 @@ class RemoteEdge:
         while True:
             self._check()
             try:
-                with self._connection(patience) as connection:
+                connection = self._borrow(patience)
+                try:
                     return connection.call(call, patience.left)
+                finally:
+                    self._give_back(connection)
             except UnreachableError as error:
                 failure: QStoreError = call.lost(error.message) if sent else error
-            except TimeoutError as error:
-                if isinstance(error, QStoreError):
-                    raise
+                cause = error if sent else error.__cause__
+            except QStoreError as error:
+                if sent and not call.settles(error):
+                    raise call.lost(error.message) from error
+                raise
+            except TimeoutError:
                 raise call.lost(f"no answer within {self._target.timeout} s") from None
-            except _LostError as error:
+            except LostError as error:
                 sent = True
                 failure = call.lost(f"the connection to {self.where} was lost ({error})")
+                cause = error.__cause__
                 if call.key is None and not call.repeatable:
-                    raise failure from None
+                    raise failure from cause
             pause = patience.pause()
             if pause is None:
-                raise failure
+                raise failure from cause
             time.sleep(pause)
 
     def _check(self) -> None:
@@ -300,23 +308,26 @@ class RemoteEdge:
             self._watches.discard(connection)
             connection.close()
 
-    @contextlib.contextmanager
-    def _connection(self, patience: Patience) -> Iterator[Connection]:
-        if not self._room.acquire(timeout=patience.left):
+    def _borrow(self, patience: Patience) -> Connection:
+        """A connection of the caller's own, until it is given back."""
+        try:
+            self._room.get(timeout=patience.left)
+        except queue.Empty:
             raise WaitTimeoutError(
                 f"all {self._target.pool} connections are in use; connect with a larger pool", subject="pool"
-            )
+            ) from None
         try:
-            connection = self._fresh(patience)
-            try:
-                yield connection
-            finally:
-                if connection.usable and not self._closed:
-                    self._idle.append(connection)
-                else:
-                    connection.close()
-        finally:
-            self._room.release()
+            return self._fresh(patience)
+        except BaseException:
+            self._room.put(None)
+            raise
+
+    def _give_back(self, connection: Connection) -> None:
+        if connection.usable and not self._closed:
+            self._idle.append(connection)
+        else:
+            connection.close()
+        self._room.put(None)
 
     def _fresh(self, patience: Patience) -> Connection:
         """An idle connection whose server is still there, or a new one."""

@@ -7,7 +7,14 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from qstore_db.database.operations import WATCH, Fields, Operation, WriteOperation
 from qstore_db.engines.base import Written
-from qstore_db.errors import ArgumentError, OutcomeUnknownError, ProtocolError, QStoreError, WaitTimeoutError
+from qstore_db.errors import (
+    ArgumentError,
+    OutcomeUnknownError,
+    ProtocolError,
+    QStoreError,
+    RequestError,
+    WaitTimeoutError,
+)
 from qstore_db.records import Change
 from qstore_db.wire.faults import error_of
 from qstore_db.wire.frames import Bytes
@@ -20,6 +27,10 @@ from qstore_db.wire.streams import Outgoing
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class LostError(Exception):
+    """The connection ended before the answer came; its cause is the error that ended it, if one was told."""
 
 
 class Call(Generic[T]):
@@ -55,13 +66,31 @@ class Call(Generic[T]):
             patient=operation.patient,
         )
 
+    @property
+    def is_harmless(self) -> bool:
+        """Whether nobody has to know if it was done."""
+        return self.key is None and self.repeatable
+
     def lost(self, why: str) -> QStoreError:
         """The error of a call that was sent and whose answer did not come."""
-        if self.key is None and self.repeatable:
+        if self.is_harmless:
             return WaitTimeoutError(f"{self.name}: {why}", subject=self.name)
         return OutcomeUnknownError(
             f"{self.name}: {why}; it may have been done or not, look before you try again", subject=self.name
         )
+
+    def settles(self, error: QStoreError) -> bool:
+        """Whether an error at a further attempt says how the first one ended: what is wrong with a request was so
+        then, too. Others, as of the token, come before anyone looks for the key."""
+        return self.is_harmless or isinstance(error, RequestError)
+
+    def cut_off(self, error: QStoreError) -> QStoreError | LostError:
+        """What to raise where an error ends the connection while the call is under way."""
+        if self.is_harmless:
+            return error
+        lost = LostError(error.message)
+        lost.__cause__ = error
+        return lost
 
 
 def write_call(operation: WriteOperation[P], *args: P.args, **kwargs: P.kwargs) -> Call[Written]:

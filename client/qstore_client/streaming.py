@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
-from qstore_client.exchange import Call, Exchange, watch_call, write_call
+from qstore_client.exchange import Call, Exchange, LostError, watch_call, write_call
 from qstore_client.handshake import hello, not_connected, welcome
 from qstore_client.retrying import Patience
 from qstore_client.target import Target, prepare
@@ -24,10 +24,6 @@ from qstore_db.wire.messages import Kind, Message, decode, encode
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class _LostError(Exception):
-    """The connection ended before the answer came."""
 
 
 class Connection(asyncio.Protocol):
@@ -50,7 +46,7 @@ class Connection(asyncio.Protocol):
         self.usable = True
 
     async def call(self, call: Call[T]) -> T:
-        """Raises UnreachableError where the server did not take the call, _LostError where nobody knows.
+        """Raises UnreachableError where the server did not take the call, LostError where nobody knows.
 
         A call that is cancelled is taken back.
         """
@@ -138,7 +134,7 @@ class Connection(asyncio.Protocol):
         self.usable = False
         self._transport = None
         self._writable.set()
-        self._fail(_LostError(str(exc) if exc else "the server closed the connection"))
+        self._fail(LostError(str(exc) if exc else "the server closed the connection"))
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -190,9 +186,10 @@ class Connection(asyncio.Protocol):
         if not self._greeted.done():
             self._greeted.set_exception(error)
             self._greeted.exception()  # whoever waits gets it; nobody has to
-        for _, answered in self._calls.values():
+        for exchange, answered in self._calls.values():
             if not answered.done():
-                answered.set_exception(error)
+                told = exchange.call.cut_off(error) if isinstance(error, QStoreError) else error
+                answered.set_exception(told)
 
     def _close_if_done(self) -> None:
         if not self.usable and not self._calls:
@@ -260,7 +257,7 @@ class AsyncRemoteEdge:
                     since = sequence
             except UnreachableError as error:
                 failure = error
-            except _LostError as error:
+            except LostError as error:
                 failure = UnreachableError(f"the connection to {self.where} was lost ({error})")
             self._check()
             pause = patience.pause()
@@ -285,18 +282,22 @@ class AsyncRemoteEdge:
                     return await connection.call(call)
             except UnreachableError as error:
                 failure: QStoreError = call.lost(error.message) if sent else error
-            except TimeoutError as error:
-                if isinstance(error, QStoreError):
-                    raise
+                cause = error if sent else error.__cause__
+            except QStoreError as error:
+                if sent and not call.settles(error):
+                    raise call.lost(error.message) from error
+                raise
+            except TimeoutError:
                 raise call.lost(f"no answer within {self._target.timeout} s") from None
-            except _LostError as error:
+            except LostError as error:
                 sent = True
                 failure = call.lost(f"the connection to {self.where} was lost ({error})")
+                cause = error.__cause__
                 if call.key is None and not call.repeatable:
-                    raise failure from None
+                    raise failure from cause
             pause = patience.pause()
             if pause is None:
-                raise failure
+                raise failure from cause
             await asyncio.sleep(pause)
 
     def _check(self) -> None:
@@ -339,7 +340,7 @@ class AsyncRemoteEdge:
                     with contextlib.suppress(OSError):
                         prepare(plain)
             await connection.greeted
-        except (OSError, _LostError) as error:
+        except (OSError, LostError) as error:
             raise not_connected(target, error) from error
         self._connection = connection
         return connection

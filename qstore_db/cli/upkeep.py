@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qstore_db.cli import exits, options
-from qstore_db.cli.opening import Place, check_database, is_served, opened
+from qstore_db.cli.opening import Place, check_database, is_served, opened, reached
 from qstore_db.cli.output import pairs, show, size, table
 
 if TYPE_CHECKING:
@@ -27,10 +27,15 @@ def collections(
     tls: options.Tls = None,
     json: options.Json = False,
 ) -> None:
-    """The collections of a database: what they hold and how they are searched."""
-    with opened(Place.of(path, url, token, tls)) as database:
-        described = database.stats()["collections"]
-    listed = [{**c["spec"], "records": c["records"]} for c in described.values()]
+    """The collections of a database, as far as the token may see them: what they hold and how they are searched."""
+    from qstore_db.database.operations import COLLECTION, COUNT, LIST_COLLECTIONS
+
+    listed = []
+    with reached(Place.of(path, url, token, tls)) as edge:
+        for name in edge.run(LIST_COLLECTIONS):
+            spec = edge.run(COLLECTION, name)
+            if spec is not None:  # dropped meanwhile
+                listed.append({**COLLECTION.answer(spec), "records": edge.run(COUNT, None, name)})
 
     def draw(console: Console) -> None:
         drawn = table("name", "records", "dimension", "metric", "index", right=("records", "dimension"))
@@ -61,6 +66,7 @@ def stats(
                     "op sequence": f"{found['sequence']:,}",
                     "on disk": size(found["disk_bytes"]),
                     "read-only": found["read_only"] or "no",
+                    "faults in the background": _faults(found) or "none",
                     "check after start": found["verification"],
                 }
             )
@@ -90,6 +96,10 @@ def stats(
             console.print(_requests(found["server"]))
 
     show(found, json, draw)
+
+
+def _faults(found: dict[str, Any]) -> str:
+    return "; ".join(found[part] for part in ("builder_fault", "janitor_fault") if found[part])
 
 
 def _requests(server: dict[str, Any]) -> Table:

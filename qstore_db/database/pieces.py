@@ -68,7 +68,7 @@ def pieces_of(given: Columns, spec: CollectionSpec | None, *, exclusive: bool) -
     if spec is not None:
         check_vectors(matrix, spec, "vectors")
     puts = [
-        Put(id, row, Superposition.parse(state), check_metadata(values), check_expiry(until), exclusive)
+        Put(id, row, Superposition.parse(state), check_metadata(values, id), check_expiry(until), exclusive)
         for id, row, state, values, until in zip(ids, matrix, contexts, metadata, expires_at, strict=True)
     ]
     return [

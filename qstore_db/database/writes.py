@@ -80,7 +80,7 @@ class Writes:
         exclusive: bool,
     ) -> Draft:
         name, array = check_id(id), as_vector(vector)
-        state, values = self._superposition(contexts), check_metadata(metadata)
+        state, values = self._superposition(contexts), check_metadata(metadata, name)
         spec = self._spec_for(collection, len(array))
         check_vectors(array, spec, "vector")
         put = Put(name, array, state, values, check_expiry(expires_at), exclusive)
@@ -109,11 +109,12 @@ class Writes:
         new = None
         if vector is not None:
             new = check_vectors(as_vector(vector), self._engine.view(collection).spec, "vector")
+        name = check_id(id)
         patch = Patch(
-            check_id(id),
+            name,
             new,
             None if contexts is None else self._superposition(contexts),
-            None if metadata is None else check_metadata(metadata),
+            None if metadata is None else check_metadata(metadata, name),
             None if if_version is None else check_count("if_version", if_version),
         )
         return self._draft(collection, [patch])

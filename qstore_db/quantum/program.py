@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,8 @@ class Program:
         engine = self._engine(states)
         if engine is not None:
             return engine.gradients(parameters, data, weights, states)
-        return adjoint.gradients(self.circuit, self.observables, parameters, data, weights, _complex(states))
+        found = adjoint.gradients(self.circuit, self.observables, parameters, data, weights, _complex(states))
+        return replace(found, values=found.values.astype(self.dtype, copy=False))
 
     def _engine(self, states: Numbers | None) -> Engine | None:
         if not _is_compiled():

@@ -5,13 +5,13 @@ Packed, it is the msgpack array `[id, context names, context weights as given, m
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
 import msgpack
 
 from qstore_db.records.contexts import Superposition
 from qstore_db.records.metadata import Metadata
+from qstore_db.records.packing import pack
 from qstore_db.records.record import Record
 from qstore_db.records.vector import Vectors
 
@@ -62,19 +62,3 @@ class Body:
             updated_at=self.updated_at,
             raw_contexts=tuple(zip(self.contexts.names, self.contexts.raw, strict=True)),
         )
-
-
-class _Packers(threading.local):
-    """One packer a thread: making one costs eight times as much as packing a record."""
-
-    def __init__(self) -> None:
-        self.packer = msgpack.Packer()
-
-
-_packers = _Packers()
-
-
-def pack(value: object) -> bytes:
-    """Plain data as msgpack."""
-    packed: bytes = _packers.packer.pack(value)
-    return packed

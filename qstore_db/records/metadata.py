@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from qstore_db.errors import IdError, MetadataError
+from qstore_db.records.packing import pack
 
 Scalar: TypeAlias = "str | int | float | bool | None"
 Value: TypeAlias = "Scalar | list[Value] | dict[str, Value]"
@@ -16,6 +17,8 @@ Metadata: TypeAlias = "dict[str, Value]"
 
 MAX_DEPTH = 16
 MAX_ID_BYTES = 128
+MAX_METADATA_BYTES = 512 << 10
+"""Of one record, as msgpack. Half of what the head of a frame may take: a connection carries whatever is stored."""
 INT64_MIN = -(1 << 63)
 INT64_MAX = (1 << 63) - 1
 
@@ -37,22 +40,38 @@ def check_id(id: object) -> str:
     return str.__str__(id)
 
 
-def check_metadata(metadata: Mapping[str, object] | None) -> Metadata:
+def check_metadata(metadata: Mapping[str, object] | None, id: str | None = None) -> Metadata:
     """A deep copy in plain Python types; NumPy values become their Python kin.
 
     Keys are strings without "." (which separates levels in filters) and without a leading "$"; integers fit
     int64; floats are finite; nesting ends at 16 levels, the outermost mapping counted. Raises MetadataError
     with the path to what breaks this.
+
+    id: the record that it is to be stored for, whose `check_size` it must pass, too. None: what is stored already.
     """
     if metadata is None:
         return {}
     if not isinstance(metadata, Mapping):
         raise MetadataError(f"metadata must be a mapping, got {type(metadata).__name__}", subject="metadata")
     try:
-        return _mapping(metadata, 1)
+        values = _mapping(metadata, 1)
     except _RefusedError as refused:
         path = refused.path()
         raise MetadataError(f"metadata {path!r} {refused.reason}", subject=path) from None
+    if id is not None:
+        check_size(values, id)
+    return values
+
+
+def check_size(metadata: Metadata, id: str) -> None:
+    """Raises MetadataError for more than MAX_METADATA_BYTES; its subject is the record."""
+    size = len(pack(metadata))
+    if size > MAX_METADATA_BYTES:
+        raise MetadataError(
+            f"the metadata of {id!r} takes {size:,} bytes, {MAX_METADATA_BYTES:,} are allowed; keep what is large "
+            "in a file or another store, and its name here",
+            subject=id,
+        )
 
 
 class _RefusedError(Exception):

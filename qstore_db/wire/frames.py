@@ -41,10 +41,15 @@ def frame_of(head: Bytes, attachments: Sequence[Bytes]) -> list[Bytes]:
     total = start + sum(aligned(len(attachment)) for attachment in attachments)
     if total >= 1 << 32:
         raise ProtocolError(f"a frame of {total} bytes cannot be written: its length has 32 bits")
-    pieces: list[Bytes] = [HEADER.pack(total, len(head)), head, bytes(start - HEADER.size - len(head))]
+    pieces: list[Bytes] = [HEADER.pack(total, len(head)), head]
+    if gap := -len(head) % ALIGNMENT:
+        pieces.append(bytes(gap))
     for attachment in attachments:
-        pieces += [attachment, bytes(aligned(len(attachment)) - len(attachment))]
-    return [piece for piece in pieces if len(piece)]
+        if len(attachment):
+            pieces.append(attachment)
+        if gap := -len(attachment) % ALIGNMENT:
+            pieces.append(bytes(gap))
+    return pieces
 
 
 class FrameReader:
@@ -66,6 +71,11 @@ class FrameReader:
         return 0 if self._filled is None else HEADER.size + len(self._body)
 
     @property
+    def came(self) -> int:
+        """Bytes of the frame under way that are there, behind its lengths."""
+        return self._filled or 0
+
+    @property
     def under_way(self) -> bool:
         """Whether a frame has begun that is not complete."""
         return bool(self._header) or self._filled is not None
@@ -76,6 +86,7 @@ class FrameReader:
         Raises ProtocolError for lengths that contradict each other or exceed the limits.
         """
         rest = memoryview(data)
+        lent = isinstance(data, bytes) and not self.under_way
         while len(rest):
             if self._filled is None:
                 wanted = HEADER.size - len(self._header)
@@ -83,7 +94,15 @@ class FrameReader:
                 rest = rest[wanted:]
                 if len(self._header) < HEADER.size:
                     return
-                self._begin()
+                size = self._begin()
+                # Bytes that begin with a frame lie as aligned as a buffer would, and nobody writes to them: they
+                # are kept instead of copied, unless a small frame would keep alive many that are not its own.
+                if lent and size <= len(rest) and 2 * (HEADER.size + size) >= len(data):
+                    self._body, rest = rest[:size], rest[size:]
+                    yield self._complete()
+                    continue
+                # No bytearray, which is filled with zeros: memory that a peer only claims must not become resident.
+                self._body = np.empty(size, np.uint8).data
             assert self._filled is not None
             taken = rest[: len(self._body) - self._filled]
             self._body[self._filled : self._filled + len(taken)] = taken
@@ -92,7 +111,8 @@ class FrameReader:
             if self._filled == len(self._body):
                 yield self._complete()
 
-    def _begin(self) -> None:
+    def _begin(self) -> int:
+        """Bytes to come behind a header that has."""
         total, head = HEADER.unpack(self._header)
         self._header.clear()
         start = aligned(HEADER.size + head)
@@ -104,9 +124,8 @@ class FrameReader:
             raise ProtocolError(
                 f"attachments of {total - start} bytes are more than the {self.limits.attachments} accepted"
             )
-        # Not a bytearray, which is filled with zeros: memory that a peer only claims must not become resident.
-        self._body = np.empty(total - HEADER.size, np.uint8).data
         self._head, self._filled = head, 0
+        return int(total) - HEADER.size
 
     def _complete(self) -> Frame:
         body, start = self._body, aligned(HEADER.size + self._head) - HEADER.size

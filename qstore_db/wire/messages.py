@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qstore_db.errors import ProtocolError
-from qstore_db.wire.frames import ALIGNMENT, HEADER, Bytes, Frame, aligned, frame_of
+from qstore_db.wire.frames import HEADER, Bytes, Frame, aligned, frame_of
 from qstore_db.wire.limits import Limits
 
 ARRAY: Final = 1
@@ -32,11 +32,14 @@ DTYPES: Final[Mapping[int, np.dtype[Any]]] = {
 }
 """All numbers are little-endian, as every machine that this runs on has them."""
 MAX_DIMENSIONS: Final = 2
+_SHAPES: Final = tuple(struct.Struct(f">{n}I") for n in range(MAX_DIMENSIONS + 1))
 MAX_ID: Final = (1 << 63) - 1
 _CONTAINER: Final = 80
 _VALUE: Final = 40
 """Bytes of memory that an empty map or list takes, and a number or a text besides its characters."""
-_PLAIN: Final = (str, int, float, bytes, np.ndarray, type(None))
+_CONTAINERS: Final = frozenset({dict, list})
+_HELD: Final = _CONTAINERS | {str, bool, int, float, bytes, np.ndarray, type(None)}
+_TEXT: Final = frozenset({str})
 _CODES: Final = {dtype: code for code, dtype in DTYPES.items()}
 
 
@@ -128,44 +131,70 @@ def decode(frame: Frame, limits: Limits) -> Message:
         MemoryError,
         struct.error,
     ) as error:
-        raise ProtocolError(f"a head cannot be read: {error}") from error
+        raise ProtocolError(f"a head cannot be read: {str(error) or type(error).__name__}") from error
 
 
 def _decode(frame: Frame, limits: Limits) -> Message:
-    arrays = _Attachments(frame.attachments)
+    packed, found = bytes(frame.head), _Found(frame.attachments)
     head = msgpack.unpackb(
-        frame.head, ext_hook=arrays.take, object_pairs_hook=_map, strict_map_key=True, use_list=True
+        packed,
+        ext_hook=found.take_array,
+        object_pairs_hook=found.take_map,
+        list_hook=found.take_list,
+        strict_map_key=True,
     )
-    arrays.finish()
+    found.finish()
     if not isinstance(head, list) or len(head) != 4:
         raise ProtocolError("a head must be a list of kind, id, op and body")
     kind, id, op, body = head
     if type(kind) is not int or type(id) is not int or not 0 <= id <= MAX_ID or not isinstance(op, str):
         raise ProtocolError("a head must begin with a kind, an id from 0 to 2^63 - 1 and an op")
-    containers, values = _check(body, limits.depth)
-    nbytes = len(frame.head) + len(frame.attachments) + _CONTAINER * containers + _VALUE * values
+    # Fewer containers are not nested deeper; and msgpack's own extensions, all else that it makes, have type -1.
+    if found.containers > limits.depth or b"\xff" in packed:
+        _check(body, limits.depth)
+    containers = found.containers - 1
+    values = found.inside - containers - (len(head) - 1)
+    nbytes = len(packed) + len(frame.attachments) + _CONTAINER * containers + _VALUE * values
     return Message(Kind(kind), id, op, body, nbytes)
 
 
-class _Attachments:
-    """Hands out the attachments of a frame one after the other."""
+class _Found:
+    """Counts the containers of a head, and hands out the attachments of its frame one after the other."""
 
-    def __init__(self, content: memoryview) -> None:
-        self._content = content
+    def __init__(self, attachments: memoryview) -> None:
+        self._content = attachments.toreadonly()
         self._at = 0
+        self.containers = 0
+        self.inside = 0
+        """How much they hold, keys and containers among it."""
 
-    def take(self, type: int, reference: bytes) -> NDArray[Any]:
+    def take_array(self, type: int, reference: bytes) -> NDArray[Any]:
         if type != ARRAY or len(reference) < 2 or reference[1] > MAX_DIMENSIONS:
             raise ProtocolError(f"an extension of type {type} and {len(reference)} bytes is not known")
         dtype = DTYPES[reference[0]]
-        shape = struct.unpack(f">{reference[1]}I", reference[2:])
-        count = prod(shape)
-        if self._at + count * dtype.itemsize > len(self._content):
+        shape = _SHAPES[reference[1]].unpack(reference[2:])
+        end = self._at + prod(shape) * dtype.itemsize
+        if end > len(self._content):
             raise ProtocolError(f"an array of shape {shape} reaches beyond its frame")
-        array = np.frombuffer(self._content, dtype, count, self._at).reshape(shape)
-        array.flags.writeable = False
-        self._at += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+        array: NDArray[Any] = np.ndarray(shape, dtype, self._content, self._at)
+        self._at = aligned(end)
         return array
+
+    def take_map(self, pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+        """A map whose keys are distinct texts: of two equal ones msgpack would silently keep the last."""
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise ProtocolError("a map has a key twice")
+        if not _TEXT.issuperset(map(type, found)):
+            raise ProtocolError("the keys of a map must be texts")
+        self.containers += 1
+        self.inside += 2 * len(found)
+        return found
+
+    def take_list(self, values: list[Any]) -> list[Any]:
+        self.containers += 1
+        self.inside += len(values)
+        return values
 
     def finish(self) -> None:
         if self._at != len(self._content):
@@ -173,38 +202,24 @@ class _Attachments:
 
 
 def _reference(array: NDArray[Any]) -> bytes:
-    return struct.pack(f">BB{array.ndim}I", _CODES[array.dtype], array.ndim, *array.shape)
+    return bytes((_CODES[array.dtype], array.ndim)) + _SHAPES[array.ndim].pack(*array.shape)
 
 
-def _map(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
-    """A map whose keys are distinct texts: of two equal ones msgpack would silently keep the last."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ProtocolError("a map has a key twice")
-    if not all(isinstance(key, str) for key in found):
-        raise ProtocolError("the keys of a map must be texts")
-    return found
-
-
-def _check(body: Any, depth: int) -> tuple[int, int]:
-    """Nothing but what a message may hold, and not too deep; how many containers it has, and other values."""
-    containers = values = 0
+def _check(body: Any, depth: int) -> None:
+    """Nothing but what a message may hold, and not too deep."""
     level = [body]
     for _ in range(depth + 1):
+        kinds = set(map(type, level))
+        if not kinds <= _HELD:
+            raise ProtocolError(f"a message cannot hold a {(kinds - _HELD).pop().__name__}")
         inner: list[Any] = []
-        for value in level:
-            if isinstance(value, dict):
-                containers += 1
-                values += len(value)
-                inner += value.values()
-            elif isinstance(value, list):
-                containers += 1
-                inner += value
-            elif isinstance(value, _PLAIN):
-                values += 1
-            else:
-                raise ProtocolError(f"a message cannot hold a {type(value).__name__}")
+        if not kinds.isdisjoint(_CONTAINERS):
+            for value in level:
+                if type(value) is dict:
+                    inner += value.values()
+                elif type(value) is list:
+                    inner += value
+        if not inner:
+            return
         level = inner
-        if not level:
-            return containers, values
     raise ProtocolError(f"a body is nested more than {depth} deep")

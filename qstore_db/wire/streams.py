@@ -30,10 +30,20 @@ class Outgoing:
         self._parts = parts
         self._window = window
         self.complete = False
+        self.pending = 0
+        """Bytes that were sent, and for which nothing has been granted yet."""
 
-    def grant(self, count: object) -> None:
-        """Raises ProtocolError for what is no number of bytes."""
-        self._window += check_grant(count, self._window)
+    @property
+    def waiting(self) -> bool:
+        """Whether nothing more may be sent before the receiver grants it."""
+        return self._window <= 0 and not self.complete
+
+    def grant(self, count: object) -> int:
+        """So many bytes more may be sent. Raises ProtocolError for what is no number of bytes."""
+        granted = check_grant(count, self._window)
+        self._window += granted
+        self.pending = max(self.pending - granted, 0)
+        return granted
 
     def ready(self) -> Iterator[list[Bytes]]:
         """The frames that may be sent now; after the END, `complete` is true."""
@@ -44,7 +54,9 @@ class Outgoing:
                 yield encode(Message(Kind.END, self.id))
                 return
             frame = encode(Message(Kind.CHUNK, self.id, "", part))
-            self._window -= sum(map(len, frame))
+            nbytes = sum(map(len, frame))
+            self._window -= nbytes
+            self.pending += nbytes
             yield frame
 
 

@@ -51,7 +51,7 @@ class ServerConfig:
     http_host: str = HOST.setting("127.0.0.1", "QSTORE_SERVER_HTTP_HOST")
     """Address of /health and /metrics, which know neither tokens nor TLS."""
     http_port: int | None = PORT.optional("off").setting(7741, "QSTORE_SERVER_HTTP_PORT")
-    """0: any free one. None, as text "off": no HTTP."""
+    """0: any free one. None, as text "off": no HTTP. The default one is done without where it is taken."""
     tls_certificate: str | os.PathLike[str] | None = PATH.optional("off").setting(
         None, "QSTORE_SERVER_TLS_CERTIFICATE"
     )
@@ -87,7 +87,7 @@ class ServerConfig:
     drain_seconds: float = SECONDS.setting(30, "QSTORE_SERVER_DRAIN_SECONDS")
     """How long a stop waits for requests that were accepted."""
     slow_query_ms: float = MILLISECONDS.setting(250, "QSTORE_SERVER_SLOW_QUERY_MS")
-    """A query that takes longer is logged."""
+    """A request that takes longer is logged, unless it may take as long as it takes."""
     log_level: LogLevel = choice("debug", "info", "warning", "error").setting(
         "info", "QSTORE_SERVER_LOG_LEVEL"
     )
@@ -198,6 +198,12 @@ class ServerConfig:
         if self.tls_certificate is None or self.tls_key is None:
             return None
         return Path(self.tls_certificate).expanduser(), Path(self.tls_key).expanduser()
+
+    @property
+    def is_http_port_default(self) -> bool:
+        """Whether nobody asked for the port of health and metrics."""
+        (default,) = (f.default for f in fields(self) if f.name == "http_port")
+        return "http_port" not in self.sources and self.http_port == default
 
     @property
     def needs_token(self) -> bool:

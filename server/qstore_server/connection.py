@@ -18,6 +18,7 @@ from qstore_db.errors import (
     QStoreError,
     QueueFullError,
     UnreachableError,
+    WaitTimeoutError,
 )
 from qstore_db.wire.faults import fault_body
 from qstore_db.wire.frames import Bytes, Frame, FrameReader
@@ -26,6 +27,7 @@ from qstore_db.wire.limits import UNAUTHENTICATED, Limits
 from qstore_db.wire.messages import Kind, Message, decode, encode
 from qstore_db.wire.streams import Outgoing
 from qstore_server.access import Role, Token
+from qstore_server.pace import Pace
 from qstore_server.requests import Answer, Request
 from qstore_server.tokens import SERVED
 from qstore_server.uploads import Uploads
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
     from qstore_server.server import Server
     from qstore_server.watching import Watch
 
-STALLED_SECONDS = 60.0
-"""An upload that does not go on for so long is given up."""
+_SMALL = 1 << 16
+"""Frames that take no more are not counted while they are under way: `max_connections` of them are 256 MiB."""
 _HIGH_WATER = 1 << 20
 _log = logging.getLogger("qstore.server")
 
@@ -57,15 +59,14 @@ class Connection(asyncio.Protocol):
         self._last_id = 0
         self._charged = 0
         self._requests: dict[int, Request] = {}
-        self._uploads = Uploads(self.send, server.config.window, server.config.request_bytes)
-        self._streams: dict[int, tuple[Request, Outgoing]] = {}
+        self._uploads = Uploads(self.send, server.config)
+        self._streams: dict[int, tuple[Request, Outgoing, Pace]] = {}
         self._watches: dict[int, tuple[Request, Watch]] = {}
         self._deferred: deque[Request] = deque()
         self._going_away = False
         self._paused = False
         self._choked_since: float | None = None
         self._opened = self._active = self._loop.time()
-        self._uploaded = self._active
         self._frame_since: float | None = None
         self.token: Token | None = None
         self.peer = ""
@@ -86,12 +87,14 @@ class Connection(asyncio.Protocol):
         for _, watch in self._watches.values():
             watch.close()
         left = [*self._uploads.clear(), *self._deferred]
-        left += [request for request, _ in [*self._streams.values(), *self._watches.values()]]
+        left += [request for request, _, _ in self._streams.values()]
+        left += [request for request, _ in self._watches.values()]
         self._deferred.clear()
         self._streams.clear()
         self._watches.clear()
         for request in left:
             self._finish(request, _taken_back(request))
+        self._server.hold(self, 0)
         self._server.closed(self)
 
     def data_received(self, data: bytes) -> None:
@@ -100,7 +103,9 @@ class Connection(asyncio.Protocol):
         begun = self._frame_since if self._reader.under_way else None
         try:
             for frame in self._reader.feed(data):
-                begun = None
+                if begun is not None:
+                    begun = None
+                    self._server.hold(self, 0)  # what it says is charged instead
                 self._take(decode(frame, self._limits), frame)
                 if self._transport is None or self._transport.is_closing():
                     return
@@ -109,6 +114,9 @@ class Connection(asyncio.Protocol):
             self._break(error)
             return
         self._frame_since = (begun or now) if self._reader.under_way else None
+        if self._reader.claimed > _SMALL:
+            self._server.hold(self, self._reader.came)
+            self._throttle()
 
     def eof_received(self) -> bool:
         return False
@@ -119,7 +127,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._choked_since = None
-        for request, stream in list(self._streams.values()):
+        for request, stream, _ in list(self._streams.values()):
             self._pump(request, stream)
         self._throttle()
 
@@ -132,18 +140,22 @@ class Connection(asyncio.Protocol):
             return
         if self.token is None and now - self._opened > config.frame_seconds:
             self._drop("no greeting came")
-        elif self._frame_since is not None and now - self._frame_since > (
-            config.frame_seconds + self._reader.claimed / config.frame_rate
+        elif (
+            self._frame_since is not None
+            and not self._paused
+            and now - self._frame_since > config.frame_seconds + self._reader.came / config.frame_rate
         ):
             self._drop("a frame came too slowly")
         elif self._choked_since is not None and now - self._choked_since > (
             config.frame_seconds + transport.get_write_buffer_size() / config.frame_rate
         ):
             self._drop("answers are not read")
-        elif len(self._uploads) and not self._paused and now - self._uploaded > STALLED_SECONDS:
+        elif self._uploads.is_stalled(now, self._reader.came, waiting=not self._paused):
             self._drop("an upload does not go on")
         elif not self._requests and not self._streams and now - self._active > config.idle_seconds:
             self.go_away()
+        else:
+            self._end_unwanted(now)
 
     def go_away(self) -> None:
         """Take no further requests, answer those that came, then close."""
@@ -189,7 +201,7 @@ class Connection(asyncio.Protocol):
             else:
                 assert not isinstance(answer, QStoreError)
                 stream = Outgoing(request.id, answer, self.window)
-                self._streams[request.id] = request, stream
+                self._streams[request.id] = request, stream, Pace(self._server.config.frame_rate)
                 self._throttle()
                 self._pump(request, stream)
                 return
@@ -219,8 +231,8 @@ class Connection(asyncio.Protocol):
             self._cancel(message.id)
         elif message.kind is Kind.WINDOW:
             if message.id in self._streams:
-                request, stream = self._streams[message.id]
-                stream.grant(message.body)
+                request, stream, pace = self._streams[message.id]
+                pace.did(stream.grant(message.body))
                 self._pump(request, stream)
             elif message.id in self._watches:
                 self._watches[message.id][1].grant(message.body)
@@ -271,7 +283,6 @@ class Connection(asyncio.Protocol):
             self._check_allowed(request)
             if request.more:
                 self._uploads.begin(request)
-                self._uploaded = self._active
         except QStoreError as error:
             self._refuse(message, error)
             return
@@ -318,7 +329,6 @@ class Connection(asyncio.Protocol):
             )
 
     def _upload(self, message: Message, frame: Frame) -> None:
-        self._uploaded = self._active
         if message.kind is Kind.END:
             self._ended(message)
             self._throttle()
@@ -371,6 +381,18 @@ class Connection(asyncio.Protocol):
                 self._streams.pop(id, None)
                 self.answer(request, _taken_back(request))
 
+    # Time
+
+    def _end_unwanted(self, now: float) -> None:
+        """Give up answers for whose next parts nobody asks."""
+        config = self._server.config
+        for request, stream, pace in list(self._streams.values()):
+            pace.look(now, waiting=stream.waiting and not self._paused)
+            if pace.behind > config.frame_seconds + stream.pending / config.frame_rate:
+                del self._streams[request.id]
+                error = WaitTimeoutError("the answer was not taken in time", subject=request.operation.name)
+                self.answer(request, error)
+
     # Flow
 
     def _pump(self, request: Request, stream: Outgoing) -> None:
@@ -415,11 +437,14 @@ class Connection(asyncio.Protocol):
             full |= self._is_full and self._served > 0
         # Who waits for an answer's next parts must be heard when they are granted.
         wanted = (full and not self._streams) or self._choked_since is not None
+        wanted |= self._server.must_wait(self)
         if wanted and not self._paused:
             self._paused = True
             self._transport.pause_reading()
         elif self._paused and not wanted:
             self._paused = False
+            if self._frame_since is not None:
+                self._frame_since = self._loop.time()
             self._transport.resume_reading()
 
     @property

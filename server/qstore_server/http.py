@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -60,17 +61,17 @@ class HttpServer:
         self._listener: HttpListener | None = None
         self._thread: ThreadPoolExecutor | None = None
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen there; the port that it became (0 asks for a free one).
+    async def start(self, bound: Sequence[socket.socket]) -> int:
+        """Listen on bound sockets; their port. Afterwards they are closed by `stop`.
 
-        Raises ConfigurationError where the extra `server` is not installed, or the address cannot be had.
+        Raises ConfigurationError where the extra `server` is not installed, or somebody else listens there.
         """
         assert self._listener is None, "started already"
         listener = _edge()(self._answer)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="qstore-scrape")  # starts when first used
-        bound = await listener.open(host, port)
+        port = await listener.open(bound)
         self._listener = listener
-        return bound
+        return port
 
     async def stop(self) -> None:
         """Stop listening. Afterwards neither `health` nor `database` is called, nor still running."""

@@ -7,7 +7,8 @@ seconds.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from aiohttp import web
@@ -33,21 +34,21 @@ class HttpListener:
         self._answer = answer
         self._runner: web.ServerRunner | None = None
 
-    async def open(self, host: str, port: int) -> int:
-        """Listen; the port that it became. Raises ConfigurationError where the address cannot be had."""
+    async def open(self, bound: Sequence[socket.socket]) -> int:
+        """Listen; the port. Raises ConfigurationError where somebody else has begun to."""
         runner = web.ServerRunner(_Server(self._serve), shutdown_timeout=_GRACE)
         await runner.setup()
         try:
-            await web.TCPSite(runner, host, port).start()
-        except (OSError, OverflowError) as error:
+            for each in bound:
+                await web.SockSite(runner, each).start()
+        except OSError as error:
             await runner.cleanup()
             raise ConfigurationError(
-                f"/health and /metrics cannot listen on {host}:{port}: {error}; name another address",
-                subject=f"{host}:{port}",
+                f"/health and /metrics cannot listen: {error}; choose another http_port", subject="http_port"
             ) from error
         self._runner = runner
-        bound: int = runner.addresses[0][1]
-        return bound
+        port: int = runner.addresses[0][1]
+        return port
 
     async def close(self) -> None:
         if self._runner is not None:

@@ -13,8 +13,6 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from qstore_db.engines.embedded.directory import check_new
-from qstore_server.certificates import development_certificate
 from qstore_server.checking import REMEDY, missing_for_http
 from qstore_server.config import ServerConfig
 from qstore_server.logs import structured_logging
@@ -22,7 +20,6 @@ from qstore_server.server import Server
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _SWITCH_SECONDS = 0.0005
-_ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - not bound, but left out of a certificate
 
 _log = logging.getLogger("qstore.server")
 
@@ -73,10 +70,6 @@ async def _serve(config: ServerConfig, announce: Callable[[Listening], None]) ->
     loop = asyncio.get_running_loop()
     for each in _SIGNALS:
         loop.add_signal_handler(each, partial(_stop, loop, asked_to_stop))
-    check_new(config.directory)
-    if config.dev_certificate:
-        names = [] if config.host in _ANY_ADDRESS else [config.host]
-        await asyncio.to_thread(development_certificate, config.development_folder, names)
     server = Server(_without_missing_http(config), agent=f"qstore-db/{version('qstore-db')}")
     await server.start()
     try:
@@ -86,7 +79,7 @@ async def _serve(config: ServerConfig, announce: Callable[[Listening], None]) ->
             Listening(
                 server.host,
                 server.port,
-                None if server.config.http_port is None else server.http_port,
+                server.http_port,
                 certificate,
                 token,
             )

@@ -7,20 +7,22 @@ import contextlib
 import itertools
 import logging
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from qstore_db.database.core import Core
-from qstore_db.database.operations import WATCH
+from qstore_db.database.operations import WATCH, Operation
+from qstore_db.engines.embedded.directory import check_new
 from qstore_db.errors import AuthenticationError, ConfigurationError, QStoreError
 from qstore_db.wire.greeting import Welcome
 from qstore_db.wire.limits import Limits
 from qstore_server.access import LOCAL, Token, Tokens
 from qstore_server.audit import AuditLog
-from qstore_server.certificates import server_context
+from qstore_server.binding import bind, close
+from qstore_server.certificates import development_certificate, server_context
 from qstore_server.config import ServerConfig
 from qstore_server.connection import Connection
 from qstore_server.doorway import leave, listen_in
@@ -33,6 +35,7 @@ from qstore_server.uploads import MAX_UPLOADS
 
 _SWEEP_SECONDS = 0.5
 _BACKLOG = 1024
+_ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - not bound, but left out of a certificate
 _log = logging.getLogger("qstore.server")
 
 
@@ -50,6 +53,8 @@ class Server:
         self._clock = clock
         self._connections: set[Connection] = set()
         self._unauthenticated: set[Connection] = set()
+        self._frames: dict[Connection, int] = {}
+        """Bytes of frames that are not complete; who began first stands first."""
         self._numbers = itertools.count(1)
         self._in_flight = 0
         self._charged = 0
@@ -57,11 +62,17 @@ class Server:
         self._listeners: list[asyncio.Server] = []
 
     async def start(self) -> None:
-        """Open the database and listen. Raises ConfigurationError where either cannot be."""
+        """Open the database and listen. Raises ConfigurationError where either cannot be; a taken port leaves
+        nothing behind."""
         self.loop = asyncio.get_running_loop()
-        tls = None if self.config.tls is None else server_context(*self.config.tls)
-        self.core = await asyncio.to_thread(Core, self.config.to_open, self._clock)
         async with contextlib.AsyncExitStack() as undo:
+            check_new(self.config.directory)
+            bound = bind(self.config.host, self.config.port, "port")
+            undo.callback(close, bound)
+            for_http = self._bind_http()
+            undo.callback(close, for_http)
+            tls = await asyncio.to_thread(self._tls)
+            self.core = await asyncio.to_thread(Core, self.config.to_open, self._clock)
             undo.push_async_callback(asyncio.to_thread, self.core.close)
             self.service = Service(self.core, self.loop, self.statistics, self.auditing, self.revoked)
             undo.callback(self.service.close)
@@ -69,9 +80,8 @@ class Server:
             self._audit = AuditLog(self.core.directory, self._clock)
             self._http = HttpServer(self.statistics, self.health, self.core.stats)
             undo.push_async_callback(self._close_listeners)
-            await self._listen(tls)
-            if self.config.http_port is not None:
-                self.http_port = await self._http.start(self.config.http_host, self.config.http_port)
+            await self._listen(bound, tls)
+            self.http_port = await self._http.start(for_http) if for_http else None
             self._sweeper = self.loop.create_task(self._sweep())
             self.statistics.gauge("connections", lambda: len(self._connections))
             self.statistics.gauge("requests_in_flight", lambda: self._in_flight)
@@ -180,11 +190,27 @@ class Server:
 
     def charge(self, nbytes: int) -> None:
         """So much more is in flight; less, if negative. Who waits for room is told when there is some."""
-        was_full = self.is_full
+        was_full, was_crowded = self.is_full, self.is_crowded
         self._charged += nbytes
-        if was_full and not self.is_full:
+        if was_full > self.is_full or was_crowded > self.is_crowded:
             for connection in list(self._connections):
                 self.loop.call_soon(connection.grant)
+
+    def hold(self, connection: Connection, nbytes: int) -> None:
+        """So many bytes are there of a connection's frame that is not complete."""
+        before = self._frames.get(connection, 0)
+        if nbytes:
+            self._frames[connection] = nbytes
+        elif before:
+            del self._frames[connection]
+            if self._frames:
+                self.loop.call_soon(next(iter(self._frames)).grant)
+        if nbytes != before:
+            self.charge(nbytes - before)
+
+    def must_wait(self, connection: Connection) -> bool:
+        """Whether there is no room for the rest of a frame: in a crowd only the one that began first goes on."""
+        return self.is_crowded and connection in self._frames and connection is not next(iter(self._frames))
 
     def begun(self) -> None:
         self._in_flight += 1
@@ -198,7 +224,8 @@ class Server:
         self.statistics.answered(name, seconds, code)
         if code == "timeout":
             self.statistics.counts.deadlines_missed += 1
-        if seconds * 1000 >= self.config.slow_query_ms:
+        patient = isinstance(request.operation, Operation) and request.operation.patient
+        if seconds * 1000 >= self.config.slow_query_ms and not patient:
             _log.warning(
                 "slow request",
                 extra={
@@ -227,27 +254,38 @@ class Server:
             if connection.token is not None and connection.token.id == token.id:
                 connection.revoke()
 
-    async def _listen(self, tls: Any) -> None:
+    def _bind_http(self) -> list[socket.socket]:
+        """None where there is to be no HTTP, or where the port is taken that nobody asked for."""
+        if self.config.http_port is None:
+            return []
         try:
+            return bind(self.config.http_host, self.config.http_port, "http_port")
+        except ConfigurationError as error:
+            if not self.config.is_http_port_default:
+                raise
+            remedy = "give another by --http-port, or off"
+            _log.warning("no health and metrics", extra={"reason": error.message, "remedy": remedy})
+            return []
+
+    def _tls(self) -> ssl.SSLContext | None:
+        """Raises ConfigurationError."""
+        if self.config.dev_certificate:
+            names = [] if self.config.host in _ANY_ADDRESS else [self.config.host]
+            development_certificate(self.config.development_folder, names)
+        return None if self.config.tls is None else server_context(*self.config.tls)
+
+    async def _listen(self, bound: list[socket.socket], tls: ssl.SSLContext | None) -> None:
+        self.port = int(bound[0].getsockname()[1])
+        for each in bound:
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # for its connections, too
             listener = await self.loop.create_server(
                 partial(Connection, self, trusted=False),
-                self.config.host,
-                self.config.port,
+                sock=each,
                 ssl=tls,
                 backlog=_BACKLOG,
                 ssl_handshake_timeout=None if tls is None else self.config.frame_seconds,
             )
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot listen on {self.config.host}:{self.config.port}: {error.strerror or error}; "
-                "another process may, choose another port",
-                subject="port",
-            ) from error
-        self._listeners.append(listener)
-        self.port = int(listener.sockets[0].getsockname()[1])
-        for each in listener.sockets:
-            if each.family in (socket.AF_INET, socket.AF_INET6):
-                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._listeners.append(listener)
         door = listen_in(Path(self.core.directory))
         self._listeners.append(
             await self.loop.create_unix_server(

@@ -9,10 +9,14 @@ from qstore_db.wire.frames import Bytes
 from qstore_db.wire.messages import Kind, Message, encode
 from qstore_db.wire.parts import joined
 from qstore_db.wire.streams import Incoming
+from qstore_server.config import ServerConfig
+from qstore_server.pace import Pace
 from qstore_server.requests import Request
 
 MAX_UPLOADS = 8
 """At once on a connection: each may have a window's bytes on the way that nobody has room for yet."""
+STALLED_SECONDS = 60.0
+"""So far may all of a connection together be behind the least rate."""
 _MAX_REFUSED = 1_024
 
 
@@ -23,11 +27,12 @@ class Uploads:
     never be answered.
     """
 
-    def __init__(self, send: Callable[[list[Bytes]], None], window: int, limit: int) -> None:
-        """window: bytes of each that may be on the way; limit: bytes of one in all."""
+    def __init__(self, send: Callable[[list[Bytes]], None], config: ServerConfig) -> None:
         self._send = send
-        self._window = window
-        self._limit = limit
+        self._window = config.window
+        self._limit = config.request_bytes
+        self._rate = config.frame_rate
+        self._pace = Pace(self._rate)
         self._coming: dict[int, tuple[Request, Incoming]] = {}
         self._owed: dict[int, int] = {}
         self._refused: set[int] = set()
@@ -55,6 +60,7 @@ class Uploads:
         Raises ArgumentError where the request has become too large, ProtocolError where there is none.
         """
         id = message.id
+        self._pace.did(nbytes)
         if id in self._refused:
             self._grant(id, nbytes)
             return None
@@ -101,6 +107,16 @@ class Uploads:
             if owed:
                 self._coming[id][1].granted(owed)
                 self._grant(id, owed)
+
+    def is_stalled(self, now: float, came: int, *, waiting: bool) -> bool:
+        """Whether they have kept what they hold for too long; to be asked again and again.
+
+        came: bytes of the frame under way, perhaps one of theirs; waiting: whether what the peer sends is read.
+        """
+        if not self._coming:
+            self._pace = Pace(self._rate)
+        self._pace.look(now, waiting=waiting and bool(self._coming))
+        return self._pace.behind - came / self._rate > STALLED_SECONDS
 
     def clear(self) -> list[Request]:
         """The connection is gone: those that were under way."""

@@ -112,6 +112,11 @@ def test_a_token_gets_in_where_its_role_and_collections_allow_it(run, path, serv
             database.query([1.0, 1.0, 1.0, 1.0])
         with pytest.raises(ForbiddenError):
             database.insert("new", [1.0, 1.0], collection="notes")
+    address = ("--url", server.url, "--token", text, "--json")
+    listed = run("collections", *address).data["collections"]
+    assert [(each["name"], each["records"], each["dimension"]) for each in listed] == [("notes", 3, 2)]
+    refused = run("stats", *address)
+    assert (refused.code, refused.data["error"]["code"]) == (exits.CONFIGURATION, "forbidden")
 
 
 def test_revoking_ends_the_live_sessions_of_that_token_and_no_others(run, path, server):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from qstore_db.database.pieces import ATOMIC_RECORDS
+from qstore_db.errors import WaitTimeoutError
 from qstore_db.records import Body
 from qstore_db.testing.messages import meant, read, told
 from qstore_db.wire.faults import MAX_TEXT
@@ -17,9 +18,8 @@ from qstore_db.wire.limits import MAX_WINDOW, MIB, UNAUTHENTICATED, Limits
 from qstore_db.wire.messages import DTYPES, MAX_ID, Kind, Message, encode
 from qstore_db.wire.parts import PART
 from qstore_server.config import ServerConfig
-from qstore_server.connection import STALLED_SECONDS
 from qstore_server.requests import KEY_BYTES, WHOLE
-from qstore_server.uploads import MAX_UPLOADS
+from qstore_server.uploads import MAX_UPLOADS, STALLED_SECONDS
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```hex\n(.*?)```\n\n```json\n(.*?)```", PAGE, flags=re.DOTALL)
@@ -120,9 +120,16 @@ def test_the_table_of_limits_has_those_of_the_server() -> None:
         ("all CHUNK frames of a request (`request_bytes`)", f"{CONFIG.request_bytes // MIB} MiB"),
         ("records in one `db.put_many`", f"{ATOMIC_RECORDS:,}"),
         ("until the HELLO is there (`frame_seconds`)", f"{CONFIG.frame_seconds:g} s"),
-        ("from the first byte of a frame to its last (`frame_seconds`, `frame_rate`)", slow),
+        ("from the first byte of a frame to its last (`frame_seconds`, `frame_rate`)", f"{slow} that came"),
         ("until the client reads what was sent (`frame_seconds`, `frame_rate`)", slow),
-        ("without a CHUNK or END while a request in parts is under way", f"{STALLED_SECONDS:g} s"),
+        (
+            "until more of an answer in parts, except for `db.watch`, is granted (`frame_seconds`, `frame_rate`)",
+            f"{slow}, then the error `{WaitTimeoutError.code}`",
+        ),
+        (
+            "that the CHUNKs of a connection's requests in parts are behind `frame_rate`",
+            f"{STALLED_SECONDS:g} s",
+        ),
         ("without a byte, and nothing to answer (`idle_seconds`)", f"{CONFIG.idle_seconds:,} s, then GOAWAY"),
     ]
 

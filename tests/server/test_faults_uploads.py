@@ -136,7 +136,7 @@ def test_uploads_of_many_connections_share_what_the_server_has(tmp_path: Path) -
 def test_an_upload_that_does_not_go_on_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keeps_pinging: bool
 ) -> None:
-    monkeypatch.setattr("qstore_server.connection.STALLED_SECONDS", 0.5)
+    monkeypatch.setattr("qstore_server.uploads.STALLED_SECONDS", 0.5)
     with ServerThread(path=tmp_path / "db") as server, Peer(server.server.port) as peer:
         peer.say(Kind.REQUEST, 1, "db.put_many", BEGIN)
         with pytest.raises(ConnectionError):

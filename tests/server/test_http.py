@@ -23,6 +23,7 @@ from qstore_db import QuantumDatabase
 from qstore_db.engines.embedded.statistics import CollectionStatistics
 from qstore_db.errors import ClosedError, ConfigurationError
 from qstore_server import http_edge
+from qstore_server.binding import bind
 from qstore_server.http import Answer, Health, HttpServer
 from qstore_server.statistics import Counts, Statistics
 
@@ -74,7 +75,7 @@ def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
 async def watched() -> AsyncIterator[Watched]:
     watched = Watched()
     server = HttpServer(watched.statistics, lambda: watched.health, lambda: watched.stats())
-    watched.port = await server.start(HOST, 0)
+    watched.port = await server.start(bind(HOST, 0, "http_port"))
     yield watched
     await server.stop()
 
@@ -338,7 +339,9 @@ async def test_a_peer_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(http_edge, "LIFETIME", 0.2)
     listener = http_edge.HttpListener(much)
-    reader, writer = await asyncio.open_connection(HOST, await listener.open(HOST, 0), limit=1024)
+    reader, writer = await asyncio.open_connection(
+        HOST, await listener.open(bind(HOST, 0, "http_port")), limit=1024
+    )
     writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
     assert (await reader.readline()).startswith(b"HTTP/1.1 200")
     await asyncio.sleep(0.5)
@@ -367,15 +370,6 @@ async def test_connections_beyond_the_bound_are_closed_and_places_come_back(watc
         pytest.fail("no place came back")
 
 
-async def test_a_port_that_is_taken_is_named_and_the_server_can_start_elsewhere(watched: Watched) -> None:
-    other = HttpServer(watched.statistics, Health, dict)
-    with pytest.raises(ConfigurationError, match=f"cannot listen on {HOST}:{watched.port}") as refused:
-        await other.start(HOST, watched.port)
-    assert refused.value.subject == f"{HOST}:{watched.port}"
-    assert await other.start(HOST, 0) != watched.port
-    await other.stop()
-
-
 async def test_a_stopped_server_is_gone_can_stop_again_and_start_again() -> None:
     asked = threading.Event()
     ended: list[bool] = []
@@ -389,7 +383,7 @@ async def test_a_stopped_server_is_gone_can_stop_again_and_start_again() -> None
     watched = Watched()
     server = HttpServer(watched.statistics, Health, slow)
     await server.stop()
-    watched.port = await server.start(HOST, 0)
+    watched.port = await server.start(bind(HOST, 0, "http_port"))
     scrape = asyncio.create_task(watched.scrape())
     await asyncio.to_thread(asked.wait, 60)
     await server.stop()
@@ -398,7 +392,7 @@ async def test_a_stopped_server_is_gone_can_stop_again_and_start_again() -> None
     with pytest.raises(aiohttp.ClientConnectorError):
         await watched.get("/health")
     await server.stop()
-    watched.port = await server.start(HOST, 0)
+    watched.port = await server.start(bind(HOST, 0, "http_port"))
     assert (await watched.get("/health"))[0] == 200
     await server.stop()
 
@@ -418,7 +412,7 @@ async def test_a_missing_package_is_answered_with_how_to_install_it(
     for module in ("http_edge", "metrics"):
         monkeypatch.delitem(sys.modules, f"qstore_server.{module}", raising=False)
     with pytest.raises(ConfigurationError, match=r'pip install "qstore-db\[server\]"') as refused:
-        await HttpServer(Statistics([]), Health, dict).start(HOST, 0)
+        await HttpServer(Statistics([]), Health, dict).start([])
     assert refused.value.subject == package
 
 

@@ -314,7 +314,7 @@ def test_no_secret_is_shown_anywhere(
             shown += [str(caught.value), repr(caught.value)]
     shown += [record.getMessage() + repr(vars(record)) for record in caplog.records]
     shown += [*capfd.readouterr(), (tmp_path / "db" / "audit.log").read_text()]
-    secret = text.split("_")[2]
+    secret = text.split("_", 2)[2]  # which may hold "_" itself
     assert not any(secret in each for each in shown)
     assert any("db.compact" in each for each in shown)
 

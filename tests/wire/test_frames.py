@@ -70,6 +70,26 @@ def test_numbers_of_an_attachment_lie_aligned_in_memory() -> None:
         assert np.frombuffer(frame.attachments, np.float64).flags.aligned
 
 
+def test_a_frame_that_came_whole_is_not_copied_and_lies_aligned_too() -> None:
+    for length in range(1, 20):
+        data = written((b"h" * length, [bytes(16)])) * 2
+        for frame in FrameReader(Limits()).feed(data):
+            assert frame.head.obj is data
+            assert np.frombuffer(frame.attachments, np.float64).flags.aligned
+
+
+def test_a_frame_is_copied_from_bytes_that_somebody_may_write_to_or_that_hold_much_else() -> None:
+    small, large = written((b"h", [])), written((b"h", [bytes(1_000)]))
+    reused = bytearray(large)
+    [frame] = FrameReader(Limits()).feed(reused)
+    reused[:] = bytes(len(reused))
+    assert bytes(frame.head) == b"h"
+    data = small + large
+    first, second = FrameReader(Limits()).feed(data)
+    assert first.head.obj is not data
+    assert second.head.obj is data
+
+
 def test_an_earlier_frame_keeps_its_bytes_when_later_ones_come() -> None:
     reader = FrameReader(Limits())
     [first] = reader.feed(written((b"one", [b"1" * 16])))

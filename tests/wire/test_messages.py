@@ -70,6 +70,32 @@ bodies = st.recursive(
 messages = st.builds(Message, st.sampled_from(Kind), st.integers(0, 2**63 - 1), st.text(max_size=20), bodies)
 
 
+def counted(body: Any) -> tuple[int, int]:
+    """Containers, and keys and other values."""
+    if not isinstance(body, (dict, list)):
+        return 0, 1
+    inner = [counted(value) for value in (body.values() if isinstance(body, dict) else body)]
+    keys = len(body) if isinstance(body, dict) else 0
+    return 1 + sum(c for c, _ in inner), keys + sum(v for _, v in inner)
+
+
+@given(messages)
+def test_a_message_tells_about_what_it_takes_in_memory(message: Message) -> None:
+    of = frame(*encode(message))
+    containers, values = counted(message.body)
+    length = len(of.head) + len(of.attachments)
+    assert decode(of, LIMITS).nbytes == length + 80 * containers + 40 * values
+
+
+@pytest.mark.parametrize("inside", [0, 40])
+def test_an_extension_of_msgpack_itself_is_refused_in_bodies_of_few_containers_and_of_many(
+    inside: int,
+) -> None:
+    for seconds in (1, 2**33, 2**40):  # packed in 4, 8 and 12 bytes
+        stamp = msgpack.Timestamp(seconds, 0 if seconds < 2**34 else 1)
+        assert "Timestamp" in refused([2, 1, "op", [{}] * inside + [stamp]])
+
+
 @given(messages)
 def test_a_message_comes_out_as_it_went_in(message: Message) -> None:
     found = sent(message)
@@ -191,3 +217,8 @@ def test_nesting_up_to_the_limit_is_read() -> None:
     for _ in range(32):
         body = [body]
     assert sent(Message(Kind.REQUEST, 1, "op", body)).body == body
+
+
+def test_a_head_whose_fault_has_no_words_is_named_by_its_kind() -> None:
+    with pytest.raises(ProtocolError, match=r"cannot be read: \w+"):
+        decode(frame(struct.pack(">II", 16, 1), b"\xc1", bytes(7)), LIMITS)

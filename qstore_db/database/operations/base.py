@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, Literal, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
@@ -112,19 +113,25 @@ def check_fields(given: Fields, known: Mapping[str, object]) -> None:
 def pack_options(options: object) -> Fields:
     """Those fields of a dataclass of options that differ from their defaults."""
     packed: Fields = {}
-    for field in fields(options):  # type: ignore[arg-type]  # a dataclass, which has no type of its own
-        value = getattr(options, field.name)
-        if type(value) is not type(field.default) or value != field.default:
-            packed[field.name] = sendable(value)
+    for name, default in _defaults(type(options)).items():  # type: ignore[arg-type]  # classes are hashable
+        value = getattr(options, name)
+        if value is not default and (type(value) is not type(default) or value != default):
+            packed[name] = sendable(value)
     return packed
 
 
 def unpack_options(kind: type[_Options], given: Fields) -> _Options:
     """The options that `pack_options` packed. Raises ArgumentError for fields of other names."""
-    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
-    check_fields(given, known)
-    assert all(field.default is not MISSING for field in known.values())
+    check_fields(given, _defaults(kind))  # type: ignore[arg-type]  # classes are hashable
     return kind(**given)
+
+
+@cache
+def _defaults(kind: type[object]) -> Fields:
+    """Of each field of a dataclass."""
+    defaults = {field.name: field.default for field in fields(kind)}  # type: ignore[arg-type]  # which has no type
+    assert MISSING not in defaults.values()
+    return defaults
 
 
 def no_result(_: None) -> Fields:

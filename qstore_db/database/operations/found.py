@@ -8,9 +8,8 @@ that are looked at.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -27,34 +26,43 @@ _COLUMNS = ("score", "distance", "similarity", "weight", "prominence")
 """The last two are not always there."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Received:
-    """Records behind ranked columns as they came over a connection."""
+    """Records behind ranked columns as they came over a connection, taken apart when somebody asks."""
 
-    names: list[str]
-    versions: NDArray[np.int64]
-    packed: list[memoryview]
-    vectors: Vectors | None
+    __slots__ = ("_given", "_start", "_stop")
+
+    def __init__(self, given: Fields, start: int, stop: int) -> None:
+        """Of the records of an answer, those from `start` to `stop`."""
+        self._given = given
+        self._start = start
+        self._stop = stop
 
     def ids(self) -> list[str]:
-        return list(self.names)
+        ids: list[str] = self._own("ids")
+        return ids
 
     def rows(self) -> NDArray[np.int64]:
-        return self.versions
+        return np.array(self._own("versions"), np.int64)
 
     def bodies(self) -> list[bytes]:
-        return [bytes(body) for body in self.packed]
+        return [bytes(body) for body in self._packed()]
 
     def records(self, *, vectors: bool) -> list[Record]:
         own = (
-            self.vectors
-            if vectors and self.vectors is not None
-            else np.empty((len(self.names), 0), np.float32)
+            self._own("vectors")
+            if vectors and "vectors" in self._given
+            else np.empty((self._stop - self._start, 0), np.float32)
         )
         return [
             Body.unpacked(body).record(version, vector)
-            for body, version, vector in zip(self.packed, self.versions.tolist(), own, strict=True)
+            for body, version, vector in zip(self._packed(), self._own("versions"), own, strict=True)
         ]
+
+    def _own(self, column: str) -> Any:
+        return self._given[column][self._start : self._stop]
+
+    def _packed(self) -> list[memoryview]:
+        return _slices(self._given, self._start, self._stop)
 
 
 def pack_results(results: Sequence[QueryResult]) -> Fields:
@@ -159,33 +167,33 @@ def unpack_records(given: Fields) -> list[Record | None]:
 
 def _ranked(given: Fields) -> list[Ranked]:
     ends = given["ends"]
-    bodies = _slices(given)
     if not ends or not given["ids"]:
         return [empty_ranked(**_empty_columns(given)) for _ in ends]
-    paths = given.get("paths")
+    _check_lengths(given, ends[-1])
+    paths, tunneled = given.get("paths"), given.get("tunneled")
     values = dict(zip(given["columns"], given["values"].T, strict=True))
-    versions = np.array(given["versions"], np.int64)
     ranked: list[Ranked] = []
     for start, stop in zip([0, *ends], ends, strict=False):
         cut = slice(start, stop)
-        columns = {name: values[name][cut] for name in _COLUMNS if name in values}
-        tunneled, vectors = given.get("tunneled"), given.get("vectors")
+        columns = {name: column[cut] for name, column in values.items()}
         ranked.append(
             Ranked(
-                **columns,
-                found=Received(
-                    given["ids"][cut],
-                    versions[cut],
-                    bodies[cut],
-                    None if vectors is None else vectors[cut],
-                ),
-                terms={name: column[cut] for name, column in _under(values, _TERM).items()},
+                **{name: columns[name] for name in _COLUMNS if name in columns},
+                found=Received(given, start, stop),
+                terms=_under(columns, _TERM),
                 scale=given["scale"],
                 tunneled=None if tunneled is None else tunneled[cut].view(np.bool_),
                 paths=list if paths is None else partial(_tuples, paths[cut]),
             )
         )
     return ranked
+
+
+def _check_lengths(given: Fields, count: int) -> None:
+    """What is read later must be there now. Raises ValueError."""
+    for name in ("ids", "versions", "record_ends", "values", "tunneled", "vectors"):
+        if name in given and len(given[name]) != count:
+            raise ValueError(f"{name} has length {len(given[name])}, not {count}")
 
 
 def _empty_columns(given: Fields) -> dict[str, Any]:
@@ -235,10 +243,12 @@ def _bodies(bodies: Sequence[bytes]) -> Fields:
     }
 
 
-def _slices(given: Fields) -> list[memoryview]:
+def _slices(given: Fields, start: int = 0, stop: int | None = None) -> list[memoryview]:
+    """The packed bodies of some of the records, or of all."""
     content: memoryview = required(given, "records").data
     ends = required(given, "record_ends")
-    return [content[start:stop] for start, stop in zip([0, *ends], ends, strict=False)]
+    bounds = [ends[start - 1] if start else 0, *ends[start:stop]]
+    return [content[begin:end] for begin, end in pairwise(bounds)]
 
 
 def _under(given: Mapping[str, Any], prefix: str) -> Fields:

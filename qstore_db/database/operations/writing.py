@@ -35,7 +35,7 @@ def _pack_put(
         "id": check_id(id),
         "vector": as_vector(vector),
         "contexts": _contexts(contexts),
-        "metadata": check_metadata(metadata) or None,
+        "metadata": check_metadata(metadata, id) or None,
         "expires_at": check_expiry(expires_at),
     }
     packed = {name: value for name, value in given.items() if value is not None}
@@ -101,7 +101,7 @@ def _pack_patch(
         "id": check_id(id),
         "vector": None if vector is None else as_vector(vector),
         "contexts": _contexts(contexts),
-        "metadata": None if metadata is None else check_metadata(metadata),
+        "metadata": None if metadata is None else check_metadata(metadata, id),
         "if_version": if_version,
     }
     return {**{name: value for name, value in given.items() if value is not None}, "collection": collection}

@@ -14,7 +14,7 @@ import google_crc32c
 
 from qstore_db.errors import CorruptionError
 from qstore_db.records import Body
-from qstore_db.records.body import pack
+from qstore_db.records.packing import pack
 
 FORMAT = 1
 """Of the directory. A directory of a newer format is refused; each released format keeps a golden directory."""

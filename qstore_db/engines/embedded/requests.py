@@ -21,6 +21,7 @@ from qstore_db.errors import (
     VersionConflictError,
 )
 from qstore_db.records import Body, Vectors, check_matrix
+from qstore_db.records.metadata import check_size
 
 
 @dataclass(slots=True)
@@ -178,6 +179,8 @@ class WriteBatch:
             metadata=body.metadata if patch.metadata is None else {**body.metadata, **patch.metadata},
             updated_at=self._clock(),
         )
+        if patch.metadata is not None:
+            check_size(after.metadata, patch.id)
         # Its own op comes last, so that the sequence which acknowledges the request is its version.
         return self._rewrite(
             transaction, group, [*self._moves(transaction, body, after), (row, after, vector)]

@@ -45,7 +45,7 @@ class Engine:
         """(batch, n_observables)"""
         compiled, batch = self._compiled, len(data)
         values, low = np.empty((batch, self._n_observables), self._dtype), self._low(batch)
-        shared, (re, im) = self._shared(parameters), self._parts(states)
+        shared, (re, im), data = self._shared(parameters), self._parts(states), self._array(data)
 
         def run(first: int, end: int) -> None:
             run_values(compiled.tables, shared, data, re, im, compiled.size, low, first, end, values)
@@ -59,6 +59,7 @@ class Engine:
         compiled, batch = self._compiled, len(data)
         values, low = np.empty((batch, self._n_observables), self._dtype), self._low(batch)
         shared, (re, im) = self._shared(parameters), self._parts(states)
+        data, weights = self._array(data), self._array(weights)
         by_data = np.zeros((batch, self._n_slots))
         by_state, by_state_im = np.empty_like(re), np.empty_like(re)
         parts: list[tuple[Numbers, Numbers, Numbers]] = []
@@ -108,8 +109,12 @@ class Engine:
         nothing = np.empty((0, 0), self._dtype)
         if states is None:
             return nothing, nothing
-        re = np.ascontiguousarray(np.real(states), self._dtype)
-        return re, np.ascontiguousarray(np.imag(states), self._dtype) if np.iscomplexobj(states) else nothing
+        imaginary = self._array(np.imag(states)) if np.iscomplexobj(states) else nothing
+        return self._array(np.real(states)), imaginary
+
+    def _array(self, numbers: Numbers) -> Numbers:
+        """Of the one kind that the code is compiled for: for each other it would be compiled again."""
+        return np.require(numbers, self._dtype, ("C", "W"))
 
     def _low(self, batch: int) -> int:
         """How many qubits lie inside of vectors: none where samples fill them better."""

@@ -16,7 +16,8 @@ from typing import Any, Final, TypeVar, cast
 import numba
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic, models, overload, register_model
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
 
 VECTOR_BYTES: Final = 64
 _FAST: Final = ("contract", "nsz", "reassoc")
@@ -163,29 +164,27 @@ def exchanged(vector: Any, distance: Any) -> Any:
     return vector
 
 
-def _arithmetic(instruction: str) -> Any:
-    @_instruction
-    def combined(_: Any, left: Any, right: Any) -> Any:
-        def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
-            return getattr(builder, instruction)(*arguments, flags=_FAST)
+def _arithmetic(function: Any, instruction: str) -> None:
+    """An operator on two vectors. As an `overload` it would be compiled anew wherever it stands: for minutes."""
 
-        return left(left, right), generate
+    class Typed(AbstractTemplate):
+        def generic(self, args: Any, kws: Any) -> Any:  # noqa: ARG002 - operators have none
+            if len(args) == 2 and isinstance(args[0], _Lanes) and args[0] == args[1]:
+                return signature(args[0], *args)
+            return None
 
-    return combined
+    infer_global(function)(Typed)
 
-
-def _overloaded(function: Any, combined: Any) -> None:
-    def of(left, right):  # type: ignore[no-untyped-def]  # numba compares signatures, annotations included
-        if isinstance(left, _Lanes) and isinstance(right, _Lanes):
-            return lambda left, right: combined(left, right)
-        return None
-
-    overload(function, inline="always")(of)
+    @lower_builtin(function, _Lanes, _Lanes)  # type: ignore[untyped-decorator]
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        return getattr(builder, instruction)(*arguments, flags=_FAST)
 
 
-_sum, _difference = _arithmetic("fadd"), _arithmetic("fsub")
-_overloaded(operator.add, _sum)
-_overloaded(operator.iadd, _sum)
-_overloaded(operator.sub, _difference)
-_overloaded(operator.isub, _difference)
-_overloaded(operator.mul, _arithmetic("fmul"))
+for _function, _instruction_name in (
+    (operator.add, "fadd"),
+    (operator.iadd, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.isub, "fsub"),
+    (operator.mul, "fmul"),
+):
+    _arithmetic(_function, _instruction_name)

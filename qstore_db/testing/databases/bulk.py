@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from qstore_db.errors import (
     VectorError,
 )
 from qstore_db.records import Record
+from qstore_db.records.metadata import MAX_METADATA_BYTES
 from qstore_db.testing.databases.opening import Clock, Databases
 from qstore_db.testing.databases.writing import Tensor, stored
 
@@ -47,6 +48,28 @@ class BulkContract(Databases):
     def test_ids_may_be_any_sequence_of_strings(self, db: QuantumDatabase, ids: Any) -> None:
         db.insert_many(ids=ids, vectors=VECTORS.tolist())
         assert db.count() == 3
+
+    def test_metadata_up_to_its_limit_is_kept_and_more_is_refused_by_the_record(
+        self, db: QuantumDatabase
+    ) -> None:
+        full = {"n": "x" * (MAX_METADATA_BYTES - 8)}  # a map, its key, and the length of a long text
+        over = {"n": full["n"] + "x"}
+        db.insert("a", [1.0, 0.0], metadata=full)
+        db.insert_many(ids=["b", "c"], vectors=VECTORS[:2], metadata=[full, full])
+        assert [dict(record.metadata) for record in db.scroll()] == [full] * 3
+        refused: list[Callable[[], int]] = [
+            lambda: db.insert("d", [1.0, 0.0], metadata=over),
+            lambda: db.upsert_many(ids=["e", "d"], vectors=VECTORS[:2], metadata=[full, over]),
+            lambda: db.update("d", metadata=over),
+        ]
+        for write in refused:
+            with pytest.raises(MetadataError, match=f"{MAX_METADATA_BYTES + 1:,} bytes.*a file") as caught:
+                write()
+            assert caught.value.subject == "d"
+        with pytest.raises(MetadataError) as caught:
+            db.update("a", metadata={"m": 1})  # fits, but not beside what is there
+        assert caught.value.subject == "a"
+        assert [dict(record.metadata) for record in db.scroll()] == [full] * 3
 
     def test_vectors_may_be_a_tensor(self, db: QuantumDatabase) -> None:
         db.insert_many(ids=IDS, vectors=Tensor(VECTORS.tolist()))  # type: ignore[arg-type]
