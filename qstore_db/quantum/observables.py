@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from qstore_db.errors import ArgumentError
 
 _FACTOR: Final = re.compile(r"([XYZ])(\d+)")
@@ -104,6 +107,13 @@ class Projector:
             raise ArgumentError(f"bits {self.bits} do not fit qubits {self.qubits}", subject="bits")
         if len(set(self.qubits)) != len(self.qubits):
             raise ArgumentError(f"qubits {self.qubits} are not distinct", subject="qubits")
+
+    def holds(self, outcomes: NDArray[np.int64], n_qubits: int) -> NDArray[np.bool_]:
+        """Which basis states of all qubits, by their index, have these bits."""
+        kept = np.ones(outcomes.shape, bool)
+        for qubit, bit in zip(self.qubits, self.bits, strict=True):
+            kept &= (outcomes >> (n_qubits - 1 - qubit) & 1) == bit
+        return kept
 
     def __str__(self) -> str:
         return f"|{''.join(map(str, self.bits))}><...| on {', '.join(map(str, self.qubits))}"
