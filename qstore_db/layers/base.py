@@ -122,12 +122,15 @@ class CircuitModule(QuantumModule):
         observables: list[Observable],
         *,
         output_dim: int,
+        from_states: bool = False,
         init: str = "small",
         gradient: str = "auto",
         shots: int | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__(config, output_dim)
+        self.from_states = from_states
+        """Whether rows of the input are states to begin with, rather than angles."""
         arguments.qubits(circuit.n_qubits)
         random = _random(seed)
         self.expectations = Expectations(circuit, observables, gradient, shots, _drawn(random))
@@ -144,7 +147,7 @@ class CircuitModule(QuantumModule):
 
     def dead_parameters(self) -> tuple[str, ...]:
         """Names of parameters on which nothing that is measured depends, whatever the input and the others are."""
-        return diagnostics.dead_parameters(self.expectations)
+        return diagnostics.dead_parameters(self)
 
     def _quantum(self) -> list[nn.Parameter]:
         return [self.quantum_params]

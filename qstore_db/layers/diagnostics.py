@@ -14,7 +14,7 @@ from qstore_db.quantum import Program
 
 if TYPE_CHECKING:
     from qstore_db.layers.base import CircuitModule
-    from qstore_db.layers.function import Expectations
+    from qstore_db.layers.sequential import QuantumSequential
 
 _DRAWS = 3
 """A gradient that is not always 0 is so at random points with probability 0; more than one guard against
@@ -36,32 +36,35 @@ class GradientVariance:
         return float(self.variances.mean()) if len(self.variances) else 0.0
 
 
-def gradient_variance(layer: CircuitModule, samples: int = 100, seed: int = 0) -> GradientVariance:
+def gradient_variance(
+    layer: CircuitModule | QuantumSequential, samples: int = 100, seed: int = 0
+) -> GradientVariance:
     """Angles are drawn from all of [-pi, pi), as `init="uniform"` does. Deterministic by `seed`."""
     whole("samples", samples, 2)
-    gradients = np.array(list(_gradients(layer.expectations, samples, seed)))
+    gradients = np.array(list(_gradients(layer, samples, seed)))
     return GradientVariance(layer.circuit.parameters, (gradients**2).mean(axis=0))
 
 
-def dead_parameters(expectations: Expectations) -> tuple[str, ...]:
+def dead_parameters(layer: CircuitModule | QuantumSequential) -> tuple[str, ...]:
     """Names of those whose gradient is 0 everywhere, found at random points."""
-    largest = np.abs(list(_gradients(expectations, _DRAWS, 0))).max(axis=0)
+    largest = np.abs(list(_gradients(layer, _DRAWS, 0))).max(axis=0)
     return tuple(
-        name for name, size in zip(expectations.circuit.parameters, largest, strict=True) if size < _NOTHING
+        name for name, size in zip(layer.circuit.parameters, largest, strict=True) if size < _NOTHING
     )
 
 
-def _gradients(expectations: Expectations, samples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """(n_parameters,) each, of the values weighted at random, by 1 / their number on average of squares."""
-    circuit, random = expectations.circuit, np.random.default_rng(seed)
-    program = Program(circuit, expectations.observables)
+def _gradients(
+    layer: CircuitModule | QuantumSequential, samples: int, seed: int
+) -> Iterator[NDArray[np.float64]]:
+    """(n_parameters,) each: of the values times normal weights whose squares sum to 1 on average."""
+    circuit, observables, random = layer.circuit, layer.expectations.observables, np.random.default_rng(seed)
+    program = Program(circuit, observables)
     for _ in range(samples):
         angles = random.uniform(-np.pi, np.pi, len(circuit.parameters))
         data = random.uniform(-np.pi, np.pi, (1, circuit.n_slots))
         states = None
-        if circuit.n_slots == 0:  # the input is the state to begin with
+        if layer.from_states:
             states = random.normal(size=(1, 1 << circuit.n_qubits))
             states /= np.linalg.norm(states)
-        count = max(1, len(expectations.observables))
-        weights = random.normal(size=(1, len(expectations.observables))) / np.sqrt(count)
+        weights = random.normal(size=(1, len(observables))) / np.sqrt(max(1, len(observables)))
         yield program.gradients(angles, data, weights, states).parameters

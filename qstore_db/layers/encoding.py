@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import torch
@@ -39,6 +40,7 @@ class EncodingLayer(QuantumModule):
         if reduce == "pca":
             self.register_buffer("mean", torch.zeros(0))
             self.register_buffer("components", torch.zeros(0, 0))
+            self.register_load_state_dict_pre_hook(_make_room)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor) -> Tensor:
         x = self._reduced(arguments.inputs(x, None))
@@ -72,7 +74,7 @@ class EncodingLayer(QuantumModule):
         mean = x.mean(dim=0)
         components = torch.linalg.svd(x.double() - mean.double(), full_matrices=False).Vh[: self._target]
         largest = components.gather(1, components.abs().argmax(dim=1, keepdim=True))
-        self.mean, self.components = mean, (components * largest.sign()).to(x.dtype)
+        self.mean, self.components = mean, (components * largest.sign()).to(x.dtype).contiguous()
         return self
 
     def _reduced(self, x: Tensor) -> Tensor:
@@ -92,12 +94,6 @@ class EncodingLayer(QuantumModule):
             return projected
         return x
 
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
-        for name in ("mean", "components"):
-            if self._reduce == "pca" and f"{prefix}{name}" in state_dict:
-                setattr(self, name, torch.empty_like(state_dict[f"{prefix}{name}"], device=self.mean.device))
-        super()._load_from_state_dict(state_dict, prefix, *rest)
-
 
 class DecodingLayer(QuantumModule):
     """(..., width) in [-1, 1] -> (x + 1) / 2 in [0, 1], and then a trainable map without bias to
@@ -112,6 +108,14 @@ class DecodingLayer(QuantumModule):
     def forward(self, x: Tensor) -> Tensor:
         scaled = (arguments.inputs(x, None) + 1.0) / 2.0
         return scaled if self.map is None else _mapped(self.map, scaled)
+
+
+def _make_room(layer: nn.Module, state_dict: Mapping[str, Tensor], prefix: str, *_: Any) -> None:
+    """For what another layer was fitted to, of whatever size, as Torch loads into tensors of the same size only."""
+    for name in ("mean", "components"):
+        if f"{prefix}{name}" in state_dict:
+            saved, here = state_dict[f"{prefix}{name}"], getattr(layer, name)
+            setattr(layer, name, here.new_empty(saved.shape))
 
 
 def _mapped(linear: nn.Module, x: Tensor) -> Tensor:

@@ -53,6 +53,7 @@ class QuantumFeatureExtractor(CircuitModule):
             _joined(n_qubits, ansatz(n_qubits, depth, entanglement)),
             [pauli(f"{letter}{qubit}") for letter in bases for qubit in range(n_qubits)],
             output_dim=n_qubits * len(bases),
+            from_states=True,
             init=init,
             seed=seed,
         )

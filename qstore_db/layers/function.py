@@ -138,7 +138,7 @@ class Expectations:
                 found = spsa.gradients(evaluate, *arrays, began, random=self._random, of_states=of_states)
         by_state = none
         if states is not None and found.states is not None:
-            by_state = _tensor(found.states if states.is_complex() else found.states.real, states)
+            by_state = _tensor(found.states if states.is_complex() else np.real(found.states), states)
         return _tensor(found.parameters, parameters), _tensor(found.data, data), by_state
 
     def second(self, inputs: Sequence[Tensor], weights: Tensor, behind: Sequence[Tensor]) -> list[Tensor]:

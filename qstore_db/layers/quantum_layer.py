@@ -77,6 +77,7 @@ class QuantumLayer(CircuitModule):
             encoded(encoding, _layers(n_qubits, depth, entanglement, ansatz), n_qubits),
             [pauli(f"{letter}{qubit}") for letter in bases for qubit in range(n_qubits)],
             output_dim=n_qubits * len(bases),
+            from_states=encoding == "amplitude",
             init=init,
             gradient=gradient,
             shots=shots,

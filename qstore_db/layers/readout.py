@@ -70,6 +70,7 @@ class QuantumReadout(CircuitModule):
             self.renamed(""),
             list(self.classes_on(range(n_qubits))),
             output_dim=n_classes + (unused == "extra_class"),
+            from_states=True,
             init=init,
             seed=seed,
         )

@@ -36,8 +36,8 @@ class Sampled:
         began = None if states is None else torch.from_numpy(states)
         for program, read in self._parts:
             with torch.no_grad():
-                psi = program.states(angles, slots, began).numpy()
-            probabilities = psi.real**2 + psi.imag**2
+                psi = program.states(angles, slots, began)
+            probabilities = (psi.real.square() + psi.imag.square()).numpy()
             probabilities /= probabilities.sum(axis=1, keepdims=True)
             found += self._random.multinomial(self._shots, probabilities) @ read / self._shots
         return found.astype(parameters.dtype)

@@ -37,6 +37,7 @@ class QuantumSequential(QuantumModule):
         super().__init__({}, layers[-1].output_dim if layers else None)
         circuit, observables = _fused(layers)
         self.layers = nn.ModuleList(layers)
+        self.from_states = True
         self.expectations = Expectations(circuit, observables)
 
     @property
@@ -61,7 +62,7 @@ class QuantumSequential(QuantumModule):
 
     def dead_parameters(self) -> tuple[str, ...]:
         """Names of parameters on which nothing that is measured depends, whatever the input and the others are."""
-        return diagnostics.dead_parameters(self.expectations)
+        return diagnostics.dead_parameters(self)
 
     def get_config(self) -> dict[str, Any]:
         return {"layers": [(type(layer).__name__, layer.get_config()) for layer in self._parts()]}

@@ -41,8 +41,8 @@ class Readout:
 
     def __init__(self, observables: Sequence[Observable], n_qubits: int) -> None:
         index = np.arange(1 << n_qubits)
-        diagonal: dict[Observable, NDArray[np.float64]] = {}
-        flipping: dict[int, dict[Observable, NDArray[np.complex128]]] = {}
+        diagonal: dict[Observable, NDArray[Any]] = {}
+        flipping: dict[int, dict[Observable, NDArray[Any]]] = {}
         for string in strings_of(observables):
             flip, sign = string.masks(n_qubits)
             signs = 1.0 - 2.0 * (np.bitwise_count(index & sign) & 1)
@@ -55,7 +55,9 @@ class Readout:
             if isinstance(projector, Projector):
                 diagonal[projector] = _kept(projector, index, n_qubits)
         self._diagonal = np.array(list(diagonal.values())).T if diagonal else None
-        self._flipping = {flip: np.array(list(rows.values())).T for flip, rows in flipping.items()}
+        self._flipping = {
+            flip: np.array(list(rows.values()), np.complex128).T for flip, rows in flipping.items()
+        }
         read = [*diagonal, *(string for rows in flipping.values() for string in rows)]
         self._sums = _sums(observables, read)
         self._constants = Constants()
