@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from qstore_db import errors
     from qstore_db.config import DatabaseConfig
     from qstore_db.database import AsyncQuantumDatabase, QuantumDatabase
+    from qstore_db.layers import QuantumLayer
     from qstore_db.records import Change, Group, Match, Page, QueryResult, Record, TunnelResult
 
     __version__: str
@@ -25,6 +26,7 @@ __all__ = [
     "Match",
     "Page",
     "QuantumDatabase",
+    "QuantumLayer",
     "QueryResult",
     "Record",
     "TunnelResult",
@@ -40,6 +42,7 @@ _HOMES = {
     "Match": "qstore_db.records",
     "Page": "qstore_db.records",
     "QuantumDatabase": "qstore_db.database",
+    "QuantumLayer": "qstore_db.layers",
     "QueryResult": "qstore_db.records",
     "Record": "qstore_db.records",
     "TunnelResult": "qstore_db.records",

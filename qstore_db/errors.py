@@ -4,6 +4,7 @@
 QStoreError
 ├── RequestError (also ValueError)        fix the request
 │   ├── ArgumentError                     a parameter is out of range or of the wrong kind
+│   ├── DifferentiationError              a gradient of what has none, or none that can be computed this way
 │   ├── IdError                           a record id is empty, too long or not a string
 │   ├── VectorError                       NaN, infinite, complex, object or all-zero vectors
 │   │   └── DimensionError                a vector of another length than its collection's
@@ -76,6 +77,12 @@ class ArgumentError(RequestError):
     """A parameter is out of its range or of the wrong kind; `subject` is its name."""
 
     code = "argument"
+
+
+class DifferentiationError(RequestError):
+    """A gradient was asked of what has none, or none that can be computed this way; `subject` says of what."""
+
+    code = "differentiation"
 
 
 class IdError(RequestError):

@@ -7,9 +7,24 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+Chromium: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
+_QUIET = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-default-apps",
+    "--disable-dev-shm-usage",
+)
 
 # No deadlines: the machines that run this are shared, and a slow example is not a wrong one.
 settings.register_profile("default", deadline=None, max_examples=50, print_blob=True)
@@ -67,3 +82,27 @@ def small_disk(tmp_path: Path, require_tool: Callable[[str], str]) -> Iterator[P
     (point / "ballast").write_bytes(bytes(2 << 20))
     yield point
     subprocess.run([unmount, "-l", str(point)], check=True)
+
+
+@pytest.fixture
+def chromium(require_tool: Callable[[str], str], tmp_path: Path) -> Chromium:
+    """Runs Chromium with a fresh profile and no way to any host."""
+    program = require_tool("chromium")
+
+    def open_page(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [
+                program,
+                *_QUIET,
+                f"--user-data-dir={tmp_path / 'profile'}",
+                "--host-resolver-rules=MAP * ~NOTFOUND",
+                "--enable-logging=stderr",
+                *arguments,
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+
+    return open_page

@@ -28,24 +28,15 @@ def _phase_damping(strength: float) -> list[Matrix]:
     return [stay, np.diag([0, np.sqrt(strength)]).astype(np.complex128)]
 
 
-def _mixture(**letters: float) -> list[Matrix]:
-    rest = 1 - sum(letters.values())
-    return [np.sqrt(share) * PAULIS[letter] for letter, share in {"I": rest, **letters}.items()]
-
-
-_KRAUS: Final[Mapping[str, Callable[[float], list[Matrix]]]] = MappingProxyType(
-    {
-        "amplitude_damping": _amplitude_damping,
-        "phase_damping": _phase_damping,
-        "depolarising": lambda p: _mixture(X=p / 3, Y=p / 3, Z=p / 3),
-        "bit_flip": lambda p: _mixture(X=p),
-        "phase_flip": lambda p: _mixture(Z=p),
-        "bit_phase_flip": lambda p: _mixture(Y=p),
-    }
+_DAMPING: Final[Mapping[str, Callable[[float], list[Matrix]]]] = MappingProxyType(
+    {"amplitude_damping": _amplitude_damping, "phase_damping": _phase_damping}
 )
-CHANNELS: Final = tuple(_KRAUS)
-UNITARY_MIXTURES: Final = frozenset(CHANNELS) - {"amplitude_damping", "phase_damping"}
-"""Channels that apply a unitary by chance, with probabilities that do not depend on the state."""
+_PAULIS_OF: Final[Mapping[str, str]] = MappingProxyType(
+    {"depolarising": "XYZ", "bit_flip": "X", "phase_flip": "Z", "bit_phase_flip": "Y"}
+)
+CHANNELS: Final = (*_DAMPING, *_PAULIS_OF)
+UNITARY_MIXTURES: Final = frozenset(_PAULIS_OF)
+"""Channels that apply a Pauli operator by chance, with probabilities that do not depend on the state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +47,7 @@ class Channel:
     strength: float
 
     def __post_init__(self) -> None:
-        if self.kind not in _KRAUS:
+        if self.kind not in CHANNELS:
             raise ArgumentError(
                 f"channel {self.kind!r:.80} is unknown; there are: {', '.join(CHANNELS)}", subject="kind"
             )
@@ -65,4 +56,11 @@ class Channel:
 
     def kraus(self) -> NDArray[np.complex128]:
         """(k, 2, 2): rho becomes the sum of K rho K^dagger."""
-        return np.array(_KRAUS[self.kind](float(self.strength)))
+        if self.kind in _DAMPING:
+            return np.array(_DAMPING[self.kind](float(self.strength)))
+        return np.array([np.sqrt(share) * PAULIS[letter] for letter, share in self.shares().items()])
+
+    def shares(self) -> dict[str, float]:
+        """Of a unitary mixture: with which probability it applies each Pauli operator, I among them."""
+        letters = _PAULIS_OF[self.kind]
+        return {"I": 1.0 - self.strength, **dict.fromkeys(letters, self.strength / len(letters))}

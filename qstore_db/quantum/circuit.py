@@ -146,9 +146,33 @@ class Circuit:
         return state(self, parameters, data)
 
     def probs(self, parameters: Values | None = None, data: ArrayLike | None = None) -> NDArray[np.float64]:
-        """(2^n,) or (batch, 2^n): the probability of each outcome of measuring all qubits."""
-        amplitudes = self.state(parameters, data)
-        return amplitudes.real**2 + amplitudes.imag**2
+        """(2^n,) or (batch, 2^n): how probable each outcome of measuring all qubits is, noise included."""
+        from qstore_db.quantum.simulator import probabilities
+
+        return probabilities(self, parameters, data)
+
+    # How it looks
+
+    def draw(self, style: str = "text", *, width: int = 100) -> str:
+        """The circuit drawn, wrapped after `width` characters: as "text", or as "svg" that needs nothing else.
+
+        In SVG, gates are green where the input turns them, blue where parameters alone do, and grey where nothing
+        does; what is no gate is brown.
+        """
+        from qstore_db.quantum.drawing import draw
+
+        return draw(self, style, width)
+
+    def __str__(self) -> str:
+        return self.draw()
+
+    def _repr_svg_(self) -> str:
+        return self.draw("svg")
+
+    def _repr_html_(self) -> str:
+        from qstore_db.quantum.drawing import html
+
+        return html(self)
 
     # Values for it
 
@@ -313,11 +337,11 @@ class Circuit:
         return self._then(*(Noise((qubit,), channel) for qubit in places))
 
     def measure(self, *qubits: int) -> Circuit:
-        """Measure each in the Z basis and go on with what came out. Runs as trajectories only."""
+        """Measure each in the Z basis and go on with what came out."""
         return self._then(*(Measure((qubit,)) for qubit in self._places(qubits)))
 
     def reset(self, *qubits: int) -> Circuit:
-        """Put each back to |0>. Runs as trajectories only."""
+        """Put each back to |0>."""
         return self._then(*(Reset((qubit,)) for qubit in self._places(qubits)))
 
     # Inside

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from qstore_db.errors import ArgumentError
 
 _FACTOR: Final = re.compile(r"([XYZ])(\d+)")
@@ -105,6 +108,13 @@ class Projector:
         if len(set(self.qubits)) != len(self.qubits):
             raise ArgumentError(f"qubits {self.qubits} are not distinct", subject="qubits")
 
+    def holds(self, outcomes: NDArray[np.int64], n_qubits: int) -> NDArray[np.bool_]:
+        """Which basis states of all qubits, by their index, have these bits."""
+        kept = np.ones(outcomes.shape, bool)
+        for qubit, bit in zip(self.qubits, self.bits, strict=True):
+            kept &= (outcomes >> (n_qubits - 1 - qubit) & 1) == bit
+        return kept
+
     def __str__(self) -> str:
         return f"|{''.join(map(str, self.bits))}><...| on {', '.join(map(str, self.qubits))}"
 
@@ -171,3 +181,24 @@ def _wanted(observables: Iterable[Observable]) -> Iterator[dict[int, str]]:
             yield dict.fromkeys(observable.qubits, "Z")
         else:
             yield from (dict(string.factors) for string in strings_of([observable]))
+
+
+def terms_of(observable: Observable) -> list[tuple[float, PauliString]]:
+    """The Pauli strings that it is a sum of, with their factors; a projector on k qubits has 2^k."""
+    if isinstance(observable, PauliString):
+        return [(1.0, observable)]
+    if isinstance(observable, PauliSum):
+        return list(observable.terms)
+    return _projected(observable)
+
+
+def _projected(projector: Projector) -> list[tuple[float, PauliString]]:
+    """|b><b| is the product of (1 + Z) / 2 or (1 - Z) / 2 of each qubit."""
+    terms: list[tuple[float, tuple[tuple[int, str], ...]]] = [(1.0, ())]
+    for qubit, bit in zip(projector.qubits, projector.bits, strict=True):
+        sign = -0.5 if bit else 0.5
+        terms = [
+            *((0.5 * factor, its) for factor, its in terms),
+            *((sign * factor, (*its, (qubit, "Z"))) for factor, its in terms),
+        ]
+    return [(factor, PauliString(tuple(sorted(its)))) for factor, its in terms]

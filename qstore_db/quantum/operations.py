@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qstore_db.errors import ArgumentError
 from qstore_db.quantum.angles import Angle
@@ -111,3 +112,14 @@ def moved(operation: Operation, places: Sequence[int]) -> Operation:
     if isinstance(operation, Noise):
         return Noise((qubits[0],), operation.channel)
     return type(operation)((qubits[0],))
+
+
+_MEASURED: Final = np.array([[[1, 0], [0, 0]], [[0, 0], [0, 1]]], np.complex128)
+_EMPTIED: Final = np.array([[[1, 0], [0, 0]], [[0, 1], [0, 0]]], np.complex128)
+
+
+def kraus_of(operation: Noise | Measure | Reset) -> NDArray[np.complex128]:
+    """(k, 2, 2): of a measurement, one for each outcome, 0 first."""
+    if isinstance(operation, Noise):
+        return operation.channel.kraus()
+    return _MEASURED if isinstance(operation, Measure) else _EMPTIED

@@ -15,6 +15,7 @@ from qstore_db.errors import ArgumentError
 from qstore_db.quantum.angles import Angle
 from qstore_db.quantum.circuit import Circuit
 from qstore_db.quantum.gates import Gate, Matrix, Turn
+from qstore_db.quantum.memory import check_memory
 from qstore_db.quantum.observables import Observable, PauliString, PauliSum
 from qstore_db.quantum.operations import Apply, Operation, Unitary
 
@@ -26,8 +27,9 @@ def run(circuit: Circuit, parameters: Reals, data: Reals, states: States | None 
     """States after the circuit, (batch, 2^n).
 
     parameters: (n_parameters,). data: (batch, n_slots). states: those to begin with, (batch, 2^n); |0...0> without.
-    Raises ArgumentError for a circuit with noise, measurements or resets.
+    Raises ArgumentError for a circuit with noise, measurements or resets, and for more than fits the memory.
     """
+    check_memory(circuit.n_qubits, len(data))
     if states is None:
         states = np.zeros((len(data), 1 << circuit.n_qubits), np.complex128)
         states[:, 0] = 1.0
@@ -92,11 +94,7 @@ def observed(states: States, observable: Observable) -> States:
         for factor, string in observable.terms:
             total += factor * _flipped(states, string, n_qubits)
         return total
-    index = np.arange(size)
-    kept = np.ones(size, bool)
-    for qubit, bit in zip(observable.qubits, observable.bits, strict=True):
-        kept &= (index >> (n_qubits - 1 - qubit) & 1) == bit
-    return np.where(kept, states, 0.0)
+    return np.where(observable.holds(np.arange(size), n_qubits), states, 0.0)
 
 
 def _flipped(states: States, string: PauliString, n_qubits: int) -> States:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import pennylane as qml
+from pennylane import math
 
 from qstore_db.quantum import Circuit, PauliString, PauliSum
 from qstore_db.quantum.angles import Angle
@@ -54,11 +55,11 @@ _PAULIS: Final = MappingProxyType({"X": qml.PauliX, "Y": qml.PauliY, "Z": qml.Pa
 def apply(circuit: Circuit, parameters: Any, data: Any) -> None:
     """Queues the gates. parameters: (n_parameters,). data: (n_slots,). Of whatever PennyLane differentiates."""
     values = dict(zip(circuit.parameters, parameters, strict=True))
-    kind = qml.math.get_interface(parameters)
+    kind = math.get_interface(parameters)
 
     def number(angle: Angle) -> Any:
         # Of one kind all of them: PennyLane does not mix arrays of numpy with those that are differentiated.
-        total: Any = qml.math.asarray(np.float64(angle.constant), like=kind)
+        total: Any = math.asarray(np.float64(angle.constant), like=kind)
         for symbol, factor in angle.terms:
             total = total + factor * (values[symbol] if isinstance(symbol, str) else data[symbol])
         return total

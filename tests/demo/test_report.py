@@ -8,8 +8,6 @@ import html
 import io
 import json
 import re
-import subprocess
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,18 +19,6 @@ from qstore_db.cli import exits, main
 from qstore_db.demo import beyond
 
 SECTIONS = ("queries", "beyond", "map", "crash")
-QUIET = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--hide-scrollbars",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-default-apps",
-    "--disable-dev-shm-usage",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,32 +138,6 @@ def test_the_report_shows_the_walk_of_a_query(ran: Ran):
     text = ran.page.read_text()
     assert "How tunnelling got there" in text
     assert text.count("<title>train-") > beyond.R
-
-
-@pytest.fixture
-def chromium(
-    require_tool: Callable[[str], str], tmp_path: Path
-) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs Chromium with a fresh profile and no way to any host."""
-    program = require_tool("chromium")
-
-    def open_page(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [
-                program,
-                *QUIET,
-                f"--user-data-dir={tmp_path / 'profile'}",
-                "--host-resolver-rules=MAP * ~NOTFOUND",
-                "--enable-logging=stderr",
-                *arguments,
-            ],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=True,
-        )
-
-    return open_page
 
 
 def test_a_browser_shows_the_page_without_a_complaint(ran: Ran, chromium, tmp_path: Path):

@@ -11,11 +11,13 @@ import editables
 import pytest
 
 import qstore_db
+from qstore_db import quantum
+from qstore_db.quantum import convert
 
 ROOT = Path(__file__).parents[2]
 ROOTS = {"qstore_db", "qstore_server", "qstore_client"}
 HEAVY = {
-    "aiohttp", "cirq", "cryptography", "faiss", "google_crc32c", "lmdb", "matplotlib", "msgpack", "numpy",
+    "aiohttp", "cirq", "cryptography", "faiss", "google_crc32c", "lmdb", "matplotlib", "msgpack", "numba", "numpy",
     "pandas", "prometheus_client", "pyarrow", "rich", "scipy", "sklearn", "torch", "typer", "uvloop", "zarr",
 }  # fmt: skip
 PUBLIC = [
@@ -26,11 +28,36 @@ PUBLIC = [
     "Match",
     "Page",
     "QuantumDatabase",
+    "QuantumLayer",
     "QueryResult",
     "Record",
     "TunnelResult",
     "__version__",
     "errors",
+]
+QUANTUM = [
+    "Angle",
+    "Channel",
+    "Circuit",
+    "PauliString",
+    "PauliSum",
+    "Program",
+    "Projector",
+    "Specs",
+    "data",
+    "expectations",
+    "parameter",
+    "pauli",
+    "state",
+]
+CONVERT = [
+    "from_cirq",
+    "from_openqasm",
+    "from_qiskit",
+    "to_cirq",
+    "to_ionq",
+    "to_openqasm",
+    "to_qiskit",
 ]
 
 # Run without `site`, so that neither the repository nor another installation of the project is on the path;
@@ -116,21 +143,37 @@ def test_the_wheel_carries_the_sample_data_and_both_licences(wheel: Path) -> Non
 
 
 def test_importing_the_package_and_its_errors_loads_nothing_heavy(tmp_path: Path) -> None:
-    # The environment's own start-up files may load things too: only what the import adds counts.
-    program = (
-        "import json, sys; sys.path.insert(0, sys.argv[1]); before = set(sys.modules); import qstore_db;"
-        "qstore_db.errors.QStoreError; dir(qstore_db); print(json.dumps(sorted(set(sys.modules) - before)))"
-    )
-    command = [sys.executable, "-I", "-c", program, str(ROOT)]
-    answer = subprocess.run(command, cwd=tmp_path, check=True, timeout=120, capture_output=True, text=True)
-    loaded = {name.partition(".")[0] for name in json.loads(answer.stdout)}
+    loaded = loaded_by("import qstore_db; qstore_db.errors.QStoreError; dir(qstore_db)", tmp_path)
     assert "qstore_db" in loaded
     assert loaded & HEAVY == set()
+
+
+def test_circuits_load_no_other_library_of_circuits(tmp_path: Path) -> None:
+    program = (
+        "from qstore_db.quantum import Circuit; from qstore_db.quantum.convert import to_ionq;"
+        "circuit = Circuit(1).h(0); circuit.state(), circuit.draw('svg'), to_ionq(circuit)"
+    )
+    loaded = loaded_by(program, tmp_path)
+    assert "numpy" in loaded
+    assert loaded & (HEAVY | {"qiskit", "sympy"}) == {"numpy"}
+
+
+def loaded_by(program: str, folder: Path) -> set[str]:
+    """What a program imports, of each package the name; what the environment itself starts with does not count."""
+    whole = (
+        "import json, sys; sys.path.insert(0, sys.argv[1]); before = set(sys.modules);"
+        f"{program}; print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    command = [sys.executable, "-I", "-c", whole, str(ROOT)]
+    answer = subprocess.run(command, cwd=folder, check=True, timeout=120, capture_output=True, text=True)
+    return {name.partition(".")[0] for name in json.loads(answer.stdout)}
 
 
 def test_the_public_names_are_these() -> None:
     assert qstore_db.__all__ == PUBLIC
     assert dir(qstore_db) == PUBLIC
+    assert quantum.__all__ == QUANTUM
+    assert convert.__all__ == CONVERT
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -14,10 +14,19 @@ from qstore_db.quantum.circuit import Circuit
 from qstore_db.quantum.gates import Matrix
 from qstore_db.quantum.kernels import run
 from qstore_db.quantum.kernels.lanes import VECTOR_BYTES
-from qstore_db.quantum.kernels.lowering import Diagonal, Layer, Lowered, One, Permutation, Rotation, lowered
+from qstore_db.quantum.kernels.lowering import (
+    Diagonal,
+    Layer,
+    Lowered,
+    One,
+    Permutation,
+    Rotation,
+    Sources,
+    lowered,
+)
 from qstore_db.quantum.kernels.product import FIXED
 from qstore_db.quantum.kernels.run import Tables
-from qstore_db.quantum.observables import Observable, PauliString, PauliSum, Projector
+from qstore_db.quantum.observables import Observable, terms_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,9 +91,10 @@ def compiled_circuit(
     """Raises ArgumentError for circuits without a state vector."""
     low = lowered(circuit, from_states=from_states)
     strings, entries, factors = _strings(observables, circuit.n_qubits)
-    last = np.empty(0, np.int64)
+    last: Sources = np.empty(0, np.int32)
     if low.steps and isinstance(low.steps[-1], Permutation) and not any(flip for flip, _, _ in strings):
-        last = low.steps.pop().sources  # type: ignore[union-attr]  # mypy forgets what the list's end was
+        last = low.steps[-1].sources
+        del low.steps[-1]
     builder = _Builder(low)
     masks = [string for string in strings if string[0] == 0]
     others = [string for string in strings if string[0] != 0]
@@ -99,7 +109,7 @@ def compiled_circuit(
     tables = Tables(
         ops=np.array(builder.ops, np.int64).reshape(-1, 5),
         bits=np.array(builder.bits, np.int64),
-        sources=np.array(builder.sources, np.int64).reshape(-1, 2, 1 << circuit.n_qubits),
+        sources=np.array(builder.sources, np.int32).reshape(-1, 2, 1 << circuit.n_qubits),
         gates=_gates(builder.gates, dtype),
         inverses=_gates([gate.conj().T for gate in builder.gates], dtype),
         kinds=np.array(builder.kinds, np.int64),
@@ -135,7 +145,7 @@ class _Builder:
         self.bits: list[int] = []
         self.layer_angles: list[Angle] = []
         self.diagonals: list[dict[int, Angle]] = []
-        self.sources: list[Any] = []
+        self.sources: list[tuple[Sources, Sources]] = []
         self.gates: list[Matrix] = []
         self.own: list[Angle] = []
         self.kinds: list[int] = []
@@ -164,13 +174,22 @@ class _Builder:
             self.diagonals.append(step.angles)
             return run.DIAGONAL, len(self.diagonals) - 1, 0, 0, 0
         if isinstance(step, Permutation):
-            self.sources.append((step.sources, np.argsort(step.sources)))
-            return run.PERMUTATION, len(self.sources) - 1, 0, 0, 0
+            return run.PERMUTATION, self._permutation(step.sources), 0, 0, 0
         if isinstance(step, Rotation):
             return run.TURN, self._own(step.angle), step.flip, step.sign, step.ys
         if isinstance(step, One):
             return run.ONE, step.bit, self._gate(step.matrix), 0, 0
         return run.TWO, step.high, step.low, self._gate(step.matrix), 0
+
+    def _permutation(self, sources: Sources) -> int:
+        """Layers often have the same."""
+        for place, (known, _) in enumerate(self.sources):
+            if np.array_equal(known, sources):
+                return place
+        back = np.empty_like(sources)
+        back[sources] = np.arange(len(sources), dtype=sources.dtype)
+        self.sources.append((sources, back))
+        return len(self.sources) - 1
 
     def _own(self, angle: Angle) -> int:
         self.own.append(angle)
@@ -200,29 +219,9 @@ def _strings(
     entries: list[tuple[int, _String]] = []
     factors: list[float] = []
     for place, observable in enumerate(observables):
-        for factor, string in _terms(observable):
+        for factor, string in terms_of(observable):
             masks = (*string.masks(n_qubits), sum(letter == "Y" for _, letter in string.factors))
             found[masks] = None
             entries.append((place, masks))
             factors.append(factor)
     return sorted(found, key=lambda masks: (masks[0], -masks[1])), entries, factors
-
-
-def _terms(observable: Observable) -> list[tuple[float, PauliString]]:
-    if isinstance(observable, PauliString):
-        return [(1.0, observable)]
-    if isinstance(observable, PauliSum):
-        return list(observable.terms)
-    return _projected(observable)
-
-
-def _projected(projector: Projector) -> list[tuple[float, PauliString]]:
-    """|b><b| is the product of (1 + Z) / 2 or (1 - Z) / 2 of each qubit."""
-    terms: list[tuple[float, tuple[tuple[int, str], ...]]] = [(1.0, ())]
-    for qubit, bit in zip(projector.qubits, projector.bits, strict=True):
-        sign = -0.5 if bit else 0.5
-        terms = [
-            *((0.5 * factor, its) for factor, its in terms),
-            *((sign * factor, (*its, (qubit, "Z"))) for factor, its in terms),
-        ]
-    return [(factor, PauliString(tuple(sorted(its)))) for factor, its in terms]

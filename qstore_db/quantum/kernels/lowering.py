@@ -25,7 +25,7 @@ from qstore_db.quantum.gates import GATES, Gate, Matrix, Turn, word_matrix
 from qstore_db.quantum.observables import PauliString
 from qstore_db.quantum.operations import Apply, Unitary
 
-Sources: TypeAlias = NDArray[np.int64]
+Sources: TypeAlias = NDArray[np.int32]
 
 _AS_TURN = {
     "z": ("rz", math.pi),
@@ -140,7 +140,7 @@ def lowered(circuit: Circuit, *, from_states: bool) -> Lowered:
     n_qubits = circuit.n_qubits
     result = Lowered(n_qubits, [[] for _ in range(n_qubits)])
     alone = set() if from_states else set(range(n_qubits))
-    for step in _elementary(circuit):
+    for step in elementary(circuit):
         touched = [qubit for qubit in range(n_qubits) if step.touched >> (n_qubits - 1 - qubit) & 1]
         if len(touched) == 1 and touched[0] in alone and not isinstance(step, Permutation):
             result.chains[touched[0]].append(_link(step))
@@ -151,7 +151,11 @@ def lowered(circuit: Circuit, *, from_states: bool) -> Lowered:
     return result
 
 
-def _elementary(circuit: Circuit) -> Iterator[Step]:
+def elementary(circuit: Circuit) -> Iterator[Rotation | Permutation | One | Two]:
+    """Gate by gate: turns about Pauli strings, permutations and fixed gates; none is joined to another.
+
+    Raises ArgumentError for circuits with noise, measurements or resets.
+    """
     n_qubits = circuit.n_qubits
 
     def bit(qubit: int) -> int:
@@ -220,7 +224,7 @@ def _strings(gate: Turn) -> list[tuple[list[tuple[int, str]], float]]:
 
 
 def _permutation(name: str, bits: list[int], n_qubits: int) -> Permutation:
-    index = np.arange(1 << n_qubits, dtype=np.int64)
+    index = np.arange(1 << n_qubits, dtype=np.int32)
     touched = sum(1 << bit for bit in bits)
     if name == "swap":
         differ = (index >> bits[0] ^ index >> bits[1]) & 1

@@ -1,0 +1,117 @@
+"""Tables of simulators by circuit: measured side by side, given up where they take too long, and compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+
+import numpy as np
+
+from benchmarks.harness import Report, Spread, interleave
+from benchmarks.peers import missing
+from benchmarks.simulators.base import Simulator, Task
+from benchmarks.simulators.process import Call, GaveUp, Process
+
+TOLERANCE = {"float32": 2e-3, "float64": 1e-9}
+CALLS: Mapping[Call, str] = {"forward": "forward", "gradient": "forward + backward", "step": "training step"}
+
+
+class Cells:
+    """Seconds of each simulator for each task and call. The first simulator is ours."""
+
+    def __init__(
+        self,
+        report: Report,
+        makers: Sequence[type[Simulator]],
+        calls: Sequence[Call],
+        rounds: int,
+        budget: float,
+    ) -> None:
+        """budget: seconds of each round."""
+        self.ours = makers[0].name
+        self.calls = calls
+        self.times: dict[tuple[Task, Call], dict[str, list[float]]] = {}
+        self._report = report
+        self._rounds, self._budget = rounds, budget
+        self._gone: dict[str, list[Task]] = {}
+        self._makers: list[type[Simulator]] = []
+        for maker in makers:
+            if (why := missing(maker)) is None:
+                self._makers.append(maker)
+            else:
+                report.skipped[maker.name] = why
+
+    def measure(self, task: Task) -> None:
+        with ExitStack() as stack:
+            running: dict[str, Process] = {}
+            for maker in self._makers:
+                if any(_is_larger(task, given_up) for given_up in self._gone.get(maker.name, [])):
+                    continue
+                try:
+                    running[maker.name] = stack.enter_context(closing(Process(maker, task)))
+                except GaveUp as reason:
+                    self._give_up(task, maker.name, str(reason))
+            for call in self.calls:
+                self._compare(task, call, running)
+                seconds = interleave(
+                    {name: self._timer(its, call) for name, its in running.items()}, self._rounds
+                )
+                self.times[task, call] = seconds
+                for name, its in seconds.items():
+                    ms = Spread.of([1e3 * each for each in its])
+                    self._report.row(simulator=name, call=call, ms=ms, **_described(task))
+
+    def ratios(self, call: Call, dtype: str, peers: Iterable[str]) -> Iterator[tuple[Task, float]]:
+        """Of each task that any of the peers finished, how many times longer than ours the fastest took."""
+        names = list(peers)
+        for (task, its), seconds in self.times.items():
+            there = [float(np.median(seconds[name])) for name in names if name in seconds]
+            if its == call and task.dtype == dtype and there:
+                yield task, min(there) / float(np.median(seconds[self.ours]))
+
+    def ms(self, task: Task, call: Call) -> float:
+        """Ours."""
+        return 1e3 * float(np.median(self.times[task, call][self.ours]))
+
+    def _timer(self, process: Process, call: Call) -> Callable[[], float]:
+        return lambda: process.seconds(call, self._budget)
+
+    def _compare(self, task: Task, call: Call, running: dict[str, Process]) -> None:
+        """Whether all give the same; whoever takes too long for one call is left out from here on."""
+        ours = running[self.ours].results(call)
+        for name in list(running):
+            try:
+                theirs = running[name].results(call)
+            except GaveUp as reason:
+                self._give_up(task, name, f"{CALLS[call]} {reason}")
+                del running[name]
+                continue
+            if call == "step":
+                continue
+            for mine, other in zip(ours, theirs, strict=True):
+                # Gradients of parameters are sums over the batch.
+                np.testing.assert_allclose(other, mine, rtol=0, atol=TOLERANCE[task.dtype] * task.batch**0.5)
+
+    def _give_up(self, task: Task, name: str, why: str) -> None:
+        self._gone.setdefault(name, []).append(task)
+        self._report.row(simulator=name, given_up=why, **_described(task))
+
+
+def mean(ratios: Iterable[float]) -> float:
+    """Geometric."""
+    logs = [math.log(ratio) for ratio in ratios]
+    return math.exp(sum(logs) / len(logs))
+
+
+def _described(task: Task) -> dict[str, int | str]:
+    return {"n_qubits": task.n_qubits, "depth": task.depth, "batch": task.batch, "dtype": task.dtype}
+
+
+def _is_larger(task: Task, other: Task) -> bool:
+    return (
+        task.dtype == other.dtype
+        and task.n_qubits >= other.n_qubits
+        and task.depth >= other.depth
+        and task.batch >= other.batch
+    )

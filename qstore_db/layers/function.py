@@ -1,0 +1,273 @@
+"""Expectation values as a Torch operation: compiled code forwards and backwards, Torch itself beyond.
+
+Two custom operators, so that `torch.compile` sees one node for each: the values, and their first gradients. The
+gradients of the second are taken through `TorchProgram`, and so are those of any higher order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from itertools import count
+from typing import Any, Final, TypeAlias
+from weakref import WeakValueDictionary
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from qstore_db.errors import ArgumentError, VectorError
+from qstore_db.layers.sampled import Sampled
+from qstore_db.quantum import Circuit, Program, spsa
+from qstore_db.quantum.observables import Observable, measured_together
+from qstore_db.quantum.shift import Evaluate, ParameterShift, Slopes
+from qstore_db.quantum.torch_path import TorchProgram, full_precision
+
+Numbers: TypeAlias = NDArray[Any]
+GRADIENTS: Final = ("auto", "adjoint", "parameter_shift", "spsa")
+_COMPILED: Final = find_spec("numba") is not None
+"""Without Numba, Torch is the faster way."""
+_KNOWN: WeakValueDictionary[str, Expectations] = WeakValueDictionary()
+"""Operators take tensors and texts only: by which text each is found while its layer lives."""
+_numbers = count()
+
+
+class Expectations:
+    """A circuit, what is read from it, and how its gradient is found.
+
+    gradient: "adjoint" is exact; "parameter_shift" and "spsa" use circuits only, as hardware must. "auto" is
+    "adjoint", or "parameter_shift" where there are shots. shots: values are means over so many shots of each
+    circuit; None for exact ones. seed: of the shots and of SPSA, which then go on from call to call.
+    Raises ArgumentError for unknown names, and for an adjoint of shots.
+    """
+
+    def __init__(
+        self,
+        circuit: Circuit,
+        observables: Sequence[Observable],
+        gradient: str = "auto",
+        shots: int | None = None,
+        seed: int | np.random.Generator = 0,
+    ) -> None:
+        if gradient not in GRADIENTS:
+            raise ArgumentError(
+                f"gradient={gradient!r:.80} is unknown; there are: {', '.join(GRADIENTS)}", subject="gradient"
+            )
+        if shots is not None and (type(shots) is not int or shots < 1):
+            raise ArgumentError(f"shots={shots!r:.80} must be an integer from 1 on, or None", subject="shots")
+        if shots is not None and gradient == "adjoint":
+            raise ArgumentError(
+                "gradient='adjoint' needs exact values: use 'parameter_shift' or 'spsa' with shots",
+                subject="gradient",
+            )
+        self.circuit, self.observables = circuit, tuple(observables)
+        self.gradient, self.shots = gradient, shots
+        self.method = gradient
+        if gradient == "auto":
+            self.method = "adjoint" if shots is None else "parameter_shift"
+        self.bases = measured_together(self.observables, circuit.n_qubits)
+        """One circuit for each."""
+        self._random = np.random.default_rng(seed)
+        self._torch = TorchProgram(circuit, self.observables)
+        self._shift = ParameterShift(circuit) if self.method == "parameter_shift" else None
+        self._sampled = None if shots is None else Sampled(circuit, self.observables, shots, self._random)
+        self._programs: dict[torch.dtype, Program] = {}
+        self._evaluators: dict[torch.dtype, Evaluate] = {}
+        self.key = str(next(_numbers))
+        _KNOWN[self.key] = self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Expectations, (self.circuit, self.observables, self.gradient, self.shots, self._random)
+
+    def __call__(self, parameters: Tensor, data: Tensor, states: Tensor | None = None) -> Tensor:
+        """(batch, n_observables), differentiable by all three.
+
+        parameters: (n_parameters,), data: (batch, n_slots), states: (batch, 2^n) or None; all float32 or all
+        float64 (states may be complex) and on one device.
+        """
+        found: Tensor = torch.ops.qstore.expectations(parameters, data, states, self.key)
+        return found
+
+    def gradient_circuits(self, *, of_data: bool = True) -> int:
+        """How many circuits a sample's gradient takes where only circuits can be run; 0 for the adjoint."""
+        if self._shift is not None:
+            return self._shift.evaluations(of_data=of_data) * len(self.bases)
+        return 2 * len(self.bases) if self.method == "spsa" else 0
+
+    # What the operators do
+
+    def values(self, parameters: Tensor, data: Tensor, states: Tensor | None) -> Tensor:
+        if not torch.isfinite(data).all():
+            row = int((~torch.isfinite(data)).any(dim=1).nonzero()[0])
+            raise VectorError(f"row {row} of x has values that are not finite", subject="x")
+        if len(data) == 0:
+            return data.new_zeros(0, len(self.observables))
+        if self.shots is None and not self._compiled(parameters):
+            return self._torch.values(parameters, data, states).clone()
+        evaluate = self._program(parameters.dtype).values if self._sampled is None else self._sampled
+        found = evaluate(_array(parameters), _array(data), None if states is None else _array(states))
+        return _tensor(found, data)
+
+    def gradients(
+        self, parameters: Tensor, data: Tensor, states: Tensor | None, weights: Tensor, wanted: Sequence[bool]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`wanted`: whether those of the data and of the states are asked for."""
+        of_data, of_states = wanted
+        none = parameters.new_zeros(0)
+        if len(data) == 0:
+            return (
+                torch.zeros_like(parameters),
+                torch.zeros_like(data),
+                none if states is None else states.clone(),
+            )
+        if self.method == "adjoint" and not self._compiled(parameters):
+            inputs = [each for each in (parameters, data, states) if each is not None]
+            first = self._first(inputs, weights)
+            return first[0], first[1], first[2] if len(first) == 3 else none
+        arrays = _array(parameters), _array(data), _array(weights)
+        began = None if states is None else _array(states)
+        if self.method == "adjoint":
+            exact = self._program(parameters.dtype).gradients(*arrays, began)
+            found = Slopes(exact.parameters, exact.data, exact.states)
+        else:
+            evaluate = self._evaluator(parameters.dtype)
+            if self._shift is not None:
+                found = self._shift.gradients(evaluate, *arrays, began, of_data=of_data, of_states=of_states)
+            else:
+                found = spsa.gradients(evaluate, *arrays, began, random=self._random, of_states=of_states)
+        by_state = none
+        if states is not None and found.states is not None:
+            by_state = _tensor(found.states if states.is_complex() else np.real(found.states), states)
+        return _tensor(found.parameters, parameters), _tensor(found.data, data), by_state
+
+    def second(self, inputs: Sequence[Tensor], weights: Tensor, behind: Sequence[Tensor]) -> list[Tensor]:
+        """Gradients of the first gradients times `behind`, by the inputs and by `weights`."""
+        if self.method == "spsa" or self.shots is not None:
+            what = f"gradient={self.method!r}" if self.shots is None else f"shots={self.shots}"
+            raise ArgumentError(
+                f"{what} gives first derivatives only: second ones need exact values and another gradient",
+                subject="gradient" if self.shots is None else "shots",
+            )
+        again = torch.is_grad_enabled()
+        with torch.enable_grad(), full_precision(weights.device):
+            *inputs, weights = map(_alone, (*inputs, weights))
+            first = self._first(inputs, weights)
+            total = sum(
+                ((its.conj() * slope).real.sum() for its, slope in zip(behind, first, strict=True)),
+                start=0.0 * weights.sum(),
+            )
+            return list(
+                torch.autograd.grad(
+                    total, [*inputs, weights], create_graph=again, allow_unused=True, materialize_grads=True
+                )
+            )
+
+    def _first(self, inputs: Sequence[Tensor], weights: Tensor) -> tuple[Tensor, ...]:
+        # Inside an operator Torch records no graph; `vjp` sees to it by itself.
+        found: tuple[Tensor, ...] = torch.func.vjp(self._torch.values, *inputs)[1](weights)
+        return found
+
+    @staticmethod
+    def _compiled(parameters: Tensor) -> bool:
+        return _COMPILED and parameters.device.type == "cpu"
+
+    def _program(self, dtype: torch.dtype) -> Program:
+        if dtype not in self._programs:
+            real = np.float32 if dtype == torch.float32 else np.float64
+            self._programs[dtype] = Program(self.circuit, self.observables, real)
+        return self._programs[dtype]
+
+    def _evaluator(self, dtype: torch.dtype) -> Evaluate:
+        """For gradients by circuits: of the circuit whose angles can be shifted, where shifts are the method."""
+        if dtype not in self._evaluators:
+            circuit = self.circuit if self._shift is None else self._shift.circuit
+            real = np.float32 if dtype == torch.float32 else np.float64
+            self._evaluators[dtype] = (
+                Program(circuit, self.observables, real).values
+                if self.shots is None
+                else Sampled(circuit, self.observables, self.shots, self._random)
+            )
+        return self._evaluators[dtype]
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """The same, at the end of the graph: nothing that `tensor` was made from, or that was made from it, is behind.
+
+    Weights are often made from the values, and so from the inputs: of these, only the direct way counts.
+    """
+    return tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_()
+
+
+def _array(tensor: Tensor) -> Numbers:
+    found: Numbers = tensor.detach().cpu().contiguous().numpy()
+    return found
+
+
+def _tensor(array: Numbers, like: Tensor) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array)).to(device=like.device, dtype=like.dtype)
+
+
+@torch.library.custom_op("qstore::expectations", mutates_args=())
+def _expectations(parameters: Tensor, data: Tensor, states: Tensor | None, key: str) -> Tensor:
+    return _KNOWN[key].values(parameters, data, states)
+
+
+@_expectations.register_fake
+def _(parameters: Tensor, data: Tensor, states: Tensor | None, key: str) -> Tensor:  # noqa: ARG001
+    return data.new_empty(data.shape[0], len(_KNOWN[key].observables))
+
+
+@torch.library.custom_op("qstore::expectation_gradients", mutates_args=())
+def _gradients(
+    parameters: Tensor, data: Tensor, states: Tensor | None, weights: Tensor, key: str, wanted: list[bool]
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _KNOWN[key].gradients(parameters, data, states, weights, wanted)
+
+
+@_gradients.register_fake
+def _(
+    parameters: Tensor,
+    data: Tensor,
+    states: Tensor | None,
+    weights: Tensor,  # noqa: ARG001
+    key: str,  # noqa: ARG001
+    wanted: list[bool],
+) -> tuple[Tensor, Tensor, Tensor]:
+    by_state = parameters.new_empty(0) if states is None or not wanted[1] else torch.empty_like(states)
+    return torch.empty_like(parameters), torch.empty_like(data), by_state
+
+
+def _remember_values(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
+    parameters, data, states, key = inputs
+    ctx.owner = _KNOWN[key]  # a graph may live longer than the layer that made it
+    ctx.save_for_backward(parameters, data, states)
+
+
+def _back_from_values(ctx: Any, weights: Tensor) -> tuple[Any, ...]:
+    parameters, data, states = ctx.saved_tensors
+    wanted = [bool(ctx.needs_input_grad[1]), bool(ctx.needs_input_grad[2])]
+    by_parameter, by_data, by_state = torch.ops.qstore.expectation_gradients(
+        parameters, data, states, weights, ctx.owner.key, wanted
+    )
+    return by_parameter, by_data, by_state if wanted[1] else None, None
+
+
+def _remember_gradients(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:  # noqa: ARG001
+    parameters, data, states, weights, key, ctx.wanted = inputs
+    ctx.owner = _KNOWN[key]
+    ctx.save_for_backward(parameters, data, states, weights)
+
+
+def _back_from_gradients(ctx: Any, *behind: Tensor) -> tuple[Any, ...]:
+    parameters, data, states, weights = ctx.saved_tensors
+    inputs = [parameters, data] if states is None else [parameters, data, states]
+    if states is not None and not ctx.wanted[1]:
+        behind = (*behind[:2], torch.zeros_like(states))
+    found = ctx.owner.second(inputs, weights, behind[: len(inputs)])
+    by_state = found[2] if states is not None else None
+    return found[0], found[1], by_state, found[-1], None, None
+
+
+_expectations.register_autograd(_back_from_values, setup_context=_remember_values)
+_gradients.register_autograd(_back_from_gradients, setup_context=_remember_gradients)

@@ -1,0 +1,106 @@
+"""A quantum layer as a scikit-learn classifier."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from qstore_db.errors import ConfigurationError
+from qstore_db.layers.ansatz import Entanglement
+from qstore_db.layers.quantum_layer import QuantumLayer
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.utils import check_random_state
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ModuleNotFoundError as error:
+    raise ConfigurationError(
+        'scikit-learn is not installed: pip install "qstore-db[sklearn]"', subject="sklearn"
+    ) from error
+
+
+class QuantumClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklearn has no types
+    """Features, standardised, a linear map to angles, a `QuantumLayer`, and a linear map to scores of the classes.
+
+    All three are trained together with Adam on cross entropy. The linear maps do most of it: what the circuit adds is
+    to be measured, by comparing with `LogisticRegression`.
+
+    n_qubits, depth, entanglement: of the layer. epochs: rounds over all rows. batch_size: rows of one step.
+    learning_rate: of Adam. random_state: of initial weights and the order of rows.
+
+    Once fitted: `classes_` (n_classes,), `n_features_in_`, `loss_curve_` (mean loss of each epoch) and `module_`, the
+    trained Torch module.
+    """
+
+    def __init__(
+        self,
+        n_qubits: int = 4,
+        depth: int = 2,
+        entanglement: Entanglement = "linear",
+        *,
+        epochs: int = 50,
+        batch_size: int = 32,
+        learning_rate: float = 0.05,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.n_qubits = n_qubits
+        self.depth = depth
+        self.entanglement = entanglement
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """X: (n_samples, n_features). y: (n_samples,) of any kind of label."""
+        X, y = validate_data(self, X, y, dtype=np.float32)
+        check_classification_targets(y)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        self.mean_ = X.mean(axis=0)
+        deviation = X.std(axis=0)
+        self.scale_ = np.where(deviation > 0, deviation, 1.0).astype(np.float32)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            layer = QuantumLayer(self.n_qubits, self.depth, entanglement=self.entanglement, seed=seed)
+            self.module_ = nn.Sequential(
+                nn.Linear(X.shape[1], self.n_qubits), layer, nn.Linear(self.n_qubits, len(self.classes_))
+            )
+            self._train(self._angles(X), torch.from_numpy(labels.astype(np.int64)))
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """(n_samples, n_classes), in the order of `classes_`."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float32, reset=False)
+        with torch.no_grad():
+            scores = self.module_(self._angles(X)).double()
+        chances: NDArray[np.float64] = torch.softmax(scores, dim=1).numpy()
+        return chances
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """(n_samples,) labels."""
+        chances = self.predict_proba(X)
+        labels: NDArray[Any] = self.classes_[chances.argmax(axis=1)]
+        return labels
+
+    def _angles(self, X: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy((X - self.mean_) / self.scale_)
+
+    def _train(self, x: Tensor, labels: Tensor) -> None:
+        optimizer = torch.optim.Adam(self.module_.parameters(), lr=self.learning_rate)
+        self.loss_curve_: list[float] = []
+        for _ in range(self.epochs):
+            summed = 0.0
+            for rows in torch.randperm(len(x)).split(self.batch_size):
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(self.module_(x[rows]), labels[rows])
+                loss.backward()
+                optimizer.step()
+                summed += float(loss.detach()) * len(rows)
+            self.loss_curve_.append(summed / len(x))
