@@ -15,7 +15,7 @@ from benchmarks.harness import Bar, Options, Panel, Report, Spread
 from benchmarks.image_models import DENSE, HYBRIDS, LAYERED, Model, accuracy, area, parameters, train
 from qstore_db.demo.dataset import load
 
-QUESTION = "What do quantum layers reach on Fashion-MNIST, how long do they take, and what do classical models reach?"
+QUESTION = "What do quantum layers reach on Fashion-MNIST, in what time, and what do classical models reach?"
 EARLIER = {"4-qubit hybrid": "19.5 s", "dense hybrid": "346 s", "four layers": "41 s (projected)"}
 """What an earlier system reports for these runs."""
 

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.simulators.base import Numbers, Simulator, Task
@@ -73,8 +74,7 @@ class Process:
 def _resident(pid: int | None) -> int:
     """Bytes of memory of a process; 0 once it has ended."""
     try:
-        with open(f"/proc/{pid}/statm") as file:
-            return int(file.read().split()[1]) * 4096
+        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * 4096
     except (OSError, IndexError):
         return 0
 

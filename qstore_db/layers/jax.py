@@ -19,9 +19,9 @@ except ModuleNotFoundError as error:
 def expectations(circuit: Circuit, observables: Sequence[Observable]) -> Callable[..., Any]:
     """A function f(parameters, data=None, states=None) of JAX arrays.
 
-    parameters: (n_parameters,), radians, in the order of `circuit.parameters`. data: (n_slots,) or (batch, n_slots);
-    it may be left out where the circuit reads none. states: (2^n,) or (batch, 2^n), real or complex, each of norm 1,
-    to begin with instead of |0...0>. Gives (n_observables,) or (batch, n_observables), in the precision of its input.
+    parameters: (n_parameters,), radians, as in `circuit.parameters`. data: (n_slots,) or (batch, n_slots);
+    not needed where the circuit reads none. states: (2^n,) or (batch, 2^n), real or complex, of norm 1, to begin
+    with instead of |0...0>. Gives (n_observables,) or (batch, n_observables), in the precision of its input.
 
     Raises ArgumentError for observables on qubits that are not there, and for circuits without a state.
     """

@@ -1,4 +1,4 @@
-"""Expectation values in functions that NumPy, jax.numpy and keras.ops have alike, so that each can differentiate them.
+"""Expectation values in functions that NumPy, jax.numpy and keras.ops have alike: each differentiates them itself.
 
 States are pairs of real arrays (batch, 2^n), since not every library has derivatives of complex ones. Gates are
 turns about Pauli strings, permutations and fixed matrices; all index arrays and signs are constants.

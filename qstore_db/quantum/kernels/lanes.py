@@ -164,18 +164,23 @@ def exchanged(vector: Any, distance: Any) -> Any:
     return vector
 
 
+_signature: Any = signature
+_infer: Any = infer_global
+_lower: Any = lower_builtin
+
+
 def _arithmetic(function: Any, instruction: str) -> None:
     """An operator on two vectors. As an `overload` it would be compiled anew wherever it stands: for minutes."""
 
     class Typed(AbstractTemplate):
         def generic(self, args: Any, kws: Any) -> Any:  # noqa: ARG002 - operators have none
             if len(args) == 2 and isinstance(args[0], _Lanes) and args[0] == args[1]:
-                return signature(args[0], *args)
+                return _signature(args[0], *args)
             return None
 
-    infer_global(function)(Typed)
+    _infer(function)(Typed)
 
-    @lower_builtin(function, _Lanes, _Lanes)  # type: ignore[untyped-decorator]
+    @_lower(function, _Lanes, _Lanes)  # type: ignore[untyped-decorator]
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
         return getattr(builder, instruction)(*arguments, flags=_FAST)
 
