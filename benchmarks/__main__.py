@@ -28,6 +28,9 @@ PROGRAMS = (
     "server_ingest",
     "soak",
     "objective",
+    "engine_speed",
+    "layer_speed",
+    "fashion_mnist",
     "claims",
 )
 QUICK_RESULTS = Path("out/benchmarks-quick")

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 
 import numpy as np
 
-from benchmarks.harness import Report, Spread, interleave
+from benchmarks.harness import Bar, Panel, Report, Spread, interleave
 from benchmarks.peers import missing
 from benchmarks.simulators.base import Simulator, Task
 from benchmarks.simulators.process import Call, GaveUp, Process
@@ -73,6 +73,21 @@ class Cells:
     def ms(self, task: Task, call: Call) -> float:
         """Ours."""
         return 1e3 * float(np.median(self.times[task, call][self.ours]))
+
+    def panels(self, wanted: Task) -> list[Panel]:
+        """Bars of every call of a task, or of the first one where that was not measured."""
+        task = wanted if any(task == wanted for task, _ in self.times) else next(iter(self.times))[0]
+        return [
+            Panel(
+                f"{task.n_qubits} qubits, depth {task.depth}, batch {task.batch}, {task.dtype}: {CALLS[call]}",
+                "ms",
+                [
+                    Bar(name, Spread.of([1e3 * each for each in its]))
+                    for name, its in self.times[task, call].items()
+                ],
+            )
+            for call in self.calls
+        ]
 
     def _timer(self, process: Process, call: Call) -> Callable[[], float]:
         return lambda: process.seconds(call, self._budget)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 from benchmarks.cells import CALLS, Cells, mean
-from benchmarks.harness import Bar, Gate, Options, Panel, Report, Spread, number
+from benchmarks.harness import Gate, Options, Report, number
 from benchmarks.simulators.base import Simulator, Task
 from benchmarks.simulators.jax import Jax
 from benchmarks.simulators.ours import Alone, Ours
@@ -25,7 +25,7 @@ MEASURED: tuple[Call, ...] = ("forward", "gradient")
 
 def run(options: Options) -> Report:
     report = Report("engine_speed", QUESTION)
-    qubits, depths, batches = ((3,), (1,), (2,)) if options.quick else ((4, 8, 12, 16), (2, 4), (1, 32, 256))
+    qubits, depths, batches = ((3,), (1,), (1, 32)) if options.quick else ((4, 8, 12, 16), (2, 4), (1, 32, 256))
     rounds, budget = (1, 0.01) if options.quick else (3, 0.3)
     report.settings = {
         "circuit": "RY of the input, then layers of RY, RZ on each qubit and a chain of CNOT; <Z> of each qubit",
@@ -102,10 +102,7 @@ def _absolute(report: Report, cells: Cells) -> None:
             f"{number(most)} ({_shape(task)}, {task.dtype})",
             Gate(most, 5, above=False),
         )
-    for (task, call), seconds in cells.times.items():
-        if (task.n_qubits, task.depth, task.batch, task.dtype) == (8, 4, 256, "float32"):
-            bars = [Bar(name, Spread.of([1e3 * each for each in its])) for name, its in seconds.items()]
-            report.panels.append(Panel(f"8 qubits, depth 4, batch 256: {CALLS[call]}", "ms", bars))
+    report.panels += cells.panels(Task(8, 4, 256, "float32"))
 
 
 def _shape(task: Task) -> str:

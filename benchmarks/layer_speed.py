@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 from benchmarks.cells import CALLS, Cells, mean
-from benchmarks.harness import Bar, Gate, Options, Panel, Report, Spread, number
+from benchmarks.harness import Gate, Options, Report, number
 from benchmarks.simulators.base import Simulator, Task
 from benchmarks.simulators.layers import OurLayer, PennylaneLayer, TorchLayer
 from benchmarks.simulators.process import Call
@@ -21,7 +21,7 @@ NEEDED = {4: 10.0, 8: 20.0}
 
 def run(options: Options) -> Report:
     report = Report("layer_speed", QUESTION)
-    qubits, depths, batches = ((3,), (1,), (2,)) if options.quick else ((4, 8, 12, 16), (2, 4), (1, 32, 256))
+    qubits, depths, batches = ((3,), (1,), (1, 32)) if options.quick else ((4, 8, 12, 16), (2, 4), (1, 32, 256))
     rounds, budget = (1, 0.01) if options.quick else (3, 0.3)
     report.settings = {
         "circuit": "RY of the input, then layers of RY, RZ on each qubit and a chain of CNOT; <Z> of each qubit",
@@ -60,7 +60,4 @@ def _judge(report: Report, cells: Cells) -> None:
     if (single, "forward") in cells.times:
         ms = cells.ms(single, "forward")
         report.figure("4 qubits, depth 2, one sample, forward", f"{ms:.3f} ms", Gate(ms, 0.3, above=False))
-    for (task, call), seconds in cells.times.items():
-        if (task.n_qubits, task.depth, task.batch, task.dtype) == (8, 2, 32, "float32"):
-            bars = [Bar(name, Spread.of([1e3 * each for each in its])) for name, its in seconds.items()]
-            report.panels.append(Panel(f"8 qubits, depth 2, batch 32: {CALLS[call]}", "ms", bars))
+    report.panels += cells.panels(Task(8, 2, 32, "float32"))

@@ -33,7 +33,7 @@ SAMPLES = 120
 """Looks at the server's memory and directory."""
 STRETCHES, QUANTILE = 10, 2.306
 """The 97.5 % quantile of Student's t with 10 - 2 degrees of freedom."""
-SETTLING, STILL = 120.0, 5.0
+SETTLING, STILL = 240.0, 45.0
 """Seconds after the load until the directory must have kept its size for the second figure."""
 EVERY = 4
 """One write in so many deletes instead."""

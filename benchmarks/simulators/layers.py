@@ -87,7 +87,7 @@ class _FunctionLayer(_Layer):
                 self.angles = torch.nn.Parameter(torch.tensor(start))
 
             def forward(self, x: Any) -> Any:
-                return values(self.angles, x)
+                return values(self.angles, x).to(x.dtype)  # PennyLane gives doubles
 
         return Module()
 

@@ -17,6 +17,8 @@ class DefaultQubit:
 
     def __init__(self, task: Task, /) -> None:
         qml, self._torch = import_module("pennylane"), import_module("torch")
+        # In which lightning's values come out.
+        self._torch.set_default_dtype(getattr(self._torch, task.dtype))
         device = self._make(qml, task)
 
         @qml.qnode(device, interface="torch", diff_method=self._method)
