@@ -30,6 +30,7 @@ PROGRAMS = (
     "objective",
     "engine_speed",
     "layer_speed",
+    "layer_gpu",
     "fashion_mnist",
     "claims",
 )
