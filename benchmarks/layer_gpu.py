@@ -1,4 +1,4 @@
-"""The Torch path of a quantum layer on a GPU, against what its memory moves; on the processor where there is none."""
+"""The Torch path of a quantum layer on a GPU, against what memory moves; on the processor where there is none."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(options: Options) -> Report:
     )
     report.settings = {
         "device": torch.cuda.get_device_name() if has_gpu else "processor",
-        "circuit": f"angle encoding and {DEPTH} layers of RY, RZ on each qubit and a chain of CNOT; <Z> of each qubit",
+        "circuit": f"angle encoding, {DEPTH} layers of RY, RZ on each qubit and a chain of CNOT; <Z> of each",
         "dtype": "complex64",
     }
     seconds = 0.01 if options.quick else 0.5

@@ -33,8 +33,6 @@ SAMPLES = 120
 """Looks at the server's memory and directory."""
 STRETCHES, QUANTILE = 10, 2.306
 """The 97.5 % quantile of Student's t with 10 - 2 degrees of freedom."""
-SETTLING, STILL = 240.0, 45.0
-"""Seconds after the load until the directory must have kept its size for the second figure."""
 EVERY = 4
 """One write in so many deletes instead."""
 
@@ -97,7 +95,7 @@ def run(options: Options) -> Report:
                 told[name] = load.finish()
             except LoadFailed as failure:
                 failures.append(str(failure))
-        _tell(report, samples, told, failures, _settled(server))
+    _tell(report, samples, told, failures)
     return report
 
 
@@ -110,20 +108,6 @@ def _watched(server: Qstore, seconds: float) -> list[Sample]:
         samples.append(Sample(at, resident, own, disk_bytes(server.directory)))
         time.sleep(seconds / SAMPLES)
     return samples
-
-
-def _settled(server: Qstore) -> int:
-    """Bytes of the directory once what was begun under load is done: an index that is being written lies beside the
-    one that it will replace, and twice its size is no growth.
-    """
-    server.db.wait_indexed()
-    since, size = time.monotonic(), disk_bytes(server.directory)
-    until = since + SETTLING
-    while (now := time.monotonic()) < min(until, since + STILL):
-        time.sleep(0.5)
-        if (found := disk_bytes(server.directory)) != size:
-            since, size = now, found
-    return size
 
 
 def memory(pid: int) -> tuple[int, int]:
@@ -154,9 +138,8 @@ def slope(at: Sequence[float], values: Sequence[float]) -> tuple[float, float, f
 
 
 def _tell(
-    report: Report, samples: Sequence[Sample], told: dict[str, Answers], failures: Sequence[str], settled: int
+    report: Report, samples: Sequence[Sample], told: dict[str, Answers], failures: Sequence[str]
 ) -> None:
-    """settled: bytes of the directory after the load."""
     half = [sample for sample in samples if sample.at >= samples[-1].at / 2]
     hours = [sample.at / 3_600 for sample in half]
     for name, answers in told.items():
@@ -182,12 +165,19 @@ def _tell(
             f"{name}, slope over the second half",
             f"{mean:+.1f} MiB/h [{low:+.1f}, {high:+.1f}], {number(values[-1])} MiB at the end",
         )
-    middle = min(sample.disk for sample in samples[2 * len(samples) // 5 : 3 * len(samples) // 5 + 1])
-    growth = 100 * (settled / middle - 1)
-    report.row(what="directory", mib_at_end=settled / 2**20, growth_percent=growth)
+    # An index that is being written lies beside the one that it will replace, which stays until a second newer one
+    # is complete: what is not given back shows in the least of a stretch, not in any one sample.
+    fifth = len(samples) // 5
+    middle, last = (
+        min(sample.disk for sample in part)
+        for part in (samples[2 * fifth : 3 * fifth + 1], samples[-fifth - 1 :])
+    )
+    most = max(sample.disk for sample in half) / 2**20
+    growth = 100 * (last / middle - 1)
+    report.row(what="directory", least_mib=last / 2**20, most_mib=most, growth_percent=growth)
     report.figure(
-        "directory, growth from the least around half time until it had settled after the load",
-        f"{growth:+.2f} %, {number(settled / 2**20)} MiB at the end",
+        "directory, growth of its least size from the middle fifth to the last",
+        f"{growth:+.2f} %; {number(last / 2**20)} MiB at the least, {number(most)} at the most",
         Gate(growth, 2.0, above=False),
     )
     for sample in samples:
