@@ -7,7 +7,7 @@ the others choose the row.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from qstore_db.quantum.kernels.lanes import (
     VECTOR_BYTES,
@@ -18,6 +18,11 @@ from qstore_db.quantum.kernels.lanes import (
     store,
     total,
 )
+
+
+_FEW_WAYS: Final = 4096
+"""From rows so many bytes apart on, all that are read together share one set of the first cache, which has room for
+eight of them but not for sixteen: there each state turns by itself, and the slopes are a pass of their own."""
 
 
 @compiled
@@ -204,21 +209,38 @@ def _unturn_one(psi: Any, lam: Any, stride: int, cosine: Any, sine: Any) -> Any:
 
 
 @compiled
+def _slopes_three(g: Any, p: Any, q: Any) -> Any:
+    """g with what eight rows have of the slopes of three turns."""
+    return (
+        g[0]
+        + ((q[1] * p[0] - q[0] * p[1]) + (q[3] * p[2] - q[2] * p[3]))
+        + ((q[5] * p[4] - q[4] * p[5]) + (q[7] * p[6] - q[6] * p[7])),
+        g[1]
+        + ((q[2] * p[0] - q[0] * p[2]) + (q[3] * p[1] - q[1] * p[3]))
+        + ((q[6] * p[4] - q[4] * p[6]) + (q[7] * p[5] - q[5] * p[7])),
+        g[2]
+        + ((q[4] * p[0] - q[0] * p[4]) + (q[5] * p[1] - q[1] * p[5]))
+        + ((q[6] * p[2] - q[2] * p[6]) + (q[7] * p[3] - q[3] * p[7])),
+    )
+
+
+@compiled
 def _unturn_three(psi: Any, lam: Any, stride: int, cosines: Any, sines: Any, slopes: Any) -> None:
     width = VECTOR_BYTES // psi.itemsize
+    g = (splat(psi, 0), splat(psi, 0), splat(psi, 0))
+    apart = stride * psi.itemsize >= _FEW_WAYS
+    if apart:
+        _turn_three(psi, stride, cosines, -sines)
+        _turn_three(lam, stride, cosines, -sines)
     c0, c1, c2 = splat(psi, cosines[0]), splat(psi, cosines[1]), splat(psi, cosines[2])
     s0, s1, s2 = splat(psi, -sines[0]), splat(psi, -sines[1]), splat(psi, -sines[2])
-    g0 = g1 = g2 = splat(psi, 0)
     for base in range(0, psi.size, 8 * stride):
         for k in range(base, base + stride, width):
             p = _load_eight(psi, k, stride)
             q = _load_eight(lam, k, stride)
-            g0 += (q[1] * p[0] - q[0] * p[1]) + (q[3] * p[2] - q[2] * p[3])
-            g0 += (q[5] * p[4] - q[4] * p[5]) + (q[7] * p[6] - q[6] * p[7])
-            g1 += (q[2] * p[0] - q[0] * p[2]) + (q[3] * p[1] - q[1] * p[3])
-            g1 += (q[6] * p[4] - q[4] * p[6]) + (q[7] * p[5] - q[5] * p[7])
-            g2 += (q[4] * p[0] - q[0] * p[4]) + (q[5] * p[1] - q[1] * p[5])
-            g2 += (q[6] * p[2] - q[2] * p[6]) + (q[7] * p[3] - q[3] * p[7])
+            g = _slopes_three(g, p, q)
+            if apart:
+                continue
             _store_eight(
                 psi, k, stride,
                 _three(c0, s0, c1, s1, c2, s2, p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]),
@@ -227,6 +249,6 @@ def _unturn_three(psi: Any, lam: Any, stride: int, cosines: Any, sines: Any, slo
                 lam, k, stride,
                 _three(c0, s0, c1, s1, c2, s2, q[0], q[1], q[2], q[3], q[4], q[5], q[6], q[7]),
             )  # fmt: skip
-    slopes[0] += total(g0)
-    slopes[1] += total(g1)
-    slopes[2] += total(g2)
+    slopes[0] += total(g[0])
+    slopes[1] += total(g[1])
+    slopes[2] += total(g[2])
