@@ -19,7 +19,6 @@ from qstore_db.quantum.kernels.lanes import (
     total,
 )
 
-
 _FEW_WAYS: Final = 4096
 """From rows so many bytes apart on, all that are read together share one set of the first cache, which has room for
 eight of them but not for sixteen: there each state turns by itself, and the slopes are a pass of their own."""
