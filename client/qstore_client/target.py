@@ -19,6 +19,8 @@ SCHEME = "qstore"
 PORT = 7740
 Tls: TypeAlias = "bool | str | os.PathLike[str] | ssl.SSLContext | None"
 _OPTIONS = ("timeout", "retries", "pool")
+_MOST_SECONDS = 2_147_483
+"""What a socket waits at most, 2^31 milliseconds: 24 days."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +132,12 @@ def _context(tls: Tls) -> ssl.SSLContext | None:
 def _check(target: Target) -> None:
     timeout = target.timeout
     if timeout is not None and (
-        isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0
+        isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout <= _MOST_SECONDS
     ):
         raise ConfigurationError(
-            f"timeout={timeout!r} must be a number of seconds above 0, or None", subject="timeout"
+            f"timeout={timeout!r} must be a number of seconds above 0 and at most {_MOST_SECONDS:,}; "
+            "None means no limit",
+            subject="timeout",
         )
     for name, least in (("retries", 0), ("pool", 1)):
         value = getattr(target, name)

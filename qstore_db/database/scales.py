@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from qstore_db.catalog.base import CatalogDelete, CatalogPut
 from qstore_db.engines.base import Selection, View
-from qstore_db.errors import QStoreError
+from qstore_db.errors import ClosedError, QStoreError
 from qstore_db.records import Metric
 from qstore_db.search.scale import Scale, following, largest_product, measure, milestone
 
@@ -31,6 +31,7 @@ class Scales:
         self._lock = threading.Lock()
         self._measuring = threading.Lock()
         self._known: dict[str, Scale] = {}
+        self._closing = False
         self._room: dict[str, int] = {}  # records a collection takes at least before its next milestone
 
     def of(self, view: View) -> Scale:
@@ -52,6 +53,10 @@ class Scales:
         with contextlib.suppress(QStoreError):  # closed or dropped meanwhile; a search will try again
             self._settle(self._engine.view(collection))
 
+    def close(self) -> None:
+        """Give up what is being measured, and measure nothing any more. What is known stays known."""
+        self._closing = True
+
     def rename(self, old: str, new: str) -> None:
         with self._measuring:
             entry = self._engine.catalog.get(_key(old))
@@ -65,6 +70,10 @@ class Scales:
             if self._engine.catalog.get(_key(collection)) is not None:
                 self._engine.catalog.delete(_key(collection))
             self._forget(collection)
+
+    def _check(self) -> None:
+        if self._closing:
+            raise ClosedError("the database is closing")
 
     def _forget(self, collection: str) -> None:
         with self._lock:
@@ -81,7 +90,7 @@ class Scales:
             now = self._clock()
             count = view.count(Selection(now=now))
             if milestone(count) > milestone(known.count):
-                known = measure(view, now, known)
+                known = measure(view, now, known, self._check)
                 with contextlib.suppress(
                     QStoreError
                 ):  # a full disk: ranked by it all the same, until a restart

@@ -8,18 +8,19 @@ same from hour to hour.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from qstore_db.engines.base import Selection, View
+from qstore_db.engines.base import Hits, Selection, View
 from qstore_db.records import Geometry, Metric, Vectors
 
 NEIGHBOUR = 20
 FIRST = 64
 _SAMPLE = 256
+_TURN = 32  # queries searched for at a time: alone, each would take several times as long
 _NORMS = 100_000
 _BLOCK = 4_096  # rows whose vectors are in memory at a time
 _FLOOR = 1e-12
@@ -64,8 +65,12 @@ def following(count: int) -> int:
     return step
 
 
-def measure(view: View, now: float, previous: Scale) -> Scale:
-    """u from up to 256 sampled records, max_dot from all; the same for the same state of a collection."""
+def measure(view: View, now: float, previous: Scale, check: Callable[[], None]) -> Scale:
+    """u from up to 256 sampled records, max_dot from all; the same for the same state of a collection.
+
+    check: called every now and then, and may raise to give up; where many vectors are equal this takes seconds.
+    """
+    check()
     everyone = Selection(now=now)
     count = view.count(everyone)
     sample = view.sample(_SAMPLE, seed=milestone(count))
@@ -73,7 +78,7 @@ def measure(view: View, now: float, previous: Scale) -> Scale:
     geometry = Geometry(view.spec.metric, max_dot)
     far: list[float] = []
     every: list[float] = []
-    for id, hits in zip(sample.ids(), view.search(sample.vectors(), NEIGHBOUR + 1, everyone), strict=True):
+    for id, hits in zip(sample.ids(), _nearest(view, sample.vectors(), everyone, check), strict=True):
         raw = hits.raw[[found != id for found in hits.ids()]]
         d2 = np.maximum(geometry.squared(raw), 0.0)
         far.append(float(d2[min(NEIGHBOUR, len(d2)) - 1]))
@@ -81,6 +86,13 @@ def measure(view: View, now: float, previous: Scale) -> Scale:
     floor = _FLOOR * float(np.mean(every))
     u = max(float(np.median(far)), floor)
     return Scale(u if u > 0.0 else 1.0, max_dot, count, previous.version + 1)
+
+
+def _nearest(view: View, queries: Vectors, everyone: Selection, check: Callable[[], None]) -> Iterator[Hits]:
+    """The neighbours of each query, itself among them."""
+    for at in range(0, len(queries), _TURN):
+        check()
+        yield from view.search(queries[at : at + _TURN], NEIGHBOUR + 1, everyone)
 
 
 def largest_product(view: View) -> float:

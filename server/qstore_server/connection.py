@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from qstore_db.database import operations
-from qstore_db.database.operations import Fields, Operation
 from qstore_db.errors import (
     ArgumentError,
     AuthenticationError,
-    CancelledError,
     ForbiddenError,
     ProtocolError,
     QStoreError,
@@ -25,9 +21,10 @@ from qstore_db.wire.frames import Bytes, Frame, FrameReader
 from qstore_db.wire.greeting import VERSION, Hello
 from qstore_db.wire.limits import UNAUTHENTICATED, Limits
 from qstore_db.wire.messages import Kind, Message, decode, encode
-from qstore_db.wire.streams import Outgoing
-from qstore_server.access import Role, Token
-from qstore_server.pace import Pace
+from qstore_server.access import Token
+from qstore_server.answers import Answers
+from qstore_server.flight import InFlight
+from qstore_server.permission import check_allowed
 from qstore_server.requests import Answer, Request
 from qstore_server.tokens import SERVED
 from qstore_server.uploads import Uploads
@@ -57,15 +54,12 @@ class Connection(asyncio.Protocol):
         self.window = 0
         """Bytes of each stream that may be sent before the peer grants more."""
         self._last_id = 0
-        self._charged = 0
-        self._requests: dict[int, Request] = {}
         self._uploads = Uploads(self.send, server.config)
-        self._streams: dict[int, tuple[Request, Outgoing, Pace]] = {}
+        self._answers = Answers(self.send, self._sent, server.config)
         self._watches: dict[int, tuple[Request, Watch]] = {}
-        self._deferred: deque[Request] = deque()
+        self._flight = InFlight(server.memory, server.config, self._uploads, self._answers, self._watches)
         self._going_away = False
         self._paused = False
-        self._choked_since: float | None = None
         self._opened = self._active = self._loop.time()
         self._frame_since: float | None = None
         self.token: Token | None = None
@@ -82,19 +76,17 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - either way it is gone
         self._transport = None
-        for request in self._requests.values():
+        for request in self._flight.requests.values():
             request.cancelled = True
         for _, watch in self._watches.values():
             watch.close()
-        left = [*self._uploads.clear(), *self._deferred]
-        left += [request for request, _, _ in self._streams.values()]
+        left = [*self._uploads.clear(), *self._flight.deferred, *self._answers.clear()]
         left += [request for request, _ in self._watches.values()]
-        self._deferred.clear()
-        self._streams.clear()
+        self._flight.deferred.clear()
         self._watches.clear()
         for request in left:
-            self._finish(request, _taken_back(request))
-        self._server.hold(self, 0)
+            self._finish(request, request.taken_back())
+        self._server.memory.hold(self, 0)
         self._server.closed(self)
 
     def data_received(self, data: bytes) -> None:
@@ -105,7 +97,7 @@ class Connection(asyncio.Protocol):
             for frame in self._reader.feed(data):
                 if begun is not None:
                     begun = None
-                    self._server.hold(self, 0)  # what it says is charged instead
+                    self._server.memory.hold(self, 0)  # what it says is charged instead
                 self._take(decode(frame, self._limits), frame)
                 if self._transport is None or self._transport.is_closing():
                     return
@@ -115,20 +107,18 @@ class Connection(asyncio.Protocol):
             return
         self._frame_since = (begun or now) if self._reader.under_way else None
         if self._reader.claimed > _SMALL:
-            self._server.hold(self, self._reader.came)
+            self._server.memory.hold(self, self._reader.came)
             self._throttle()
 
     def eof_received(self) -> bool:
         return False
 
     def pause_writing(self) -> None:
-        self._choked_since = self._loop.time()
+        self._answers.choke(self._loop.time())
         self._throttle()
 
     def resume_writing(self) -> None:
-        self._choked_since = None
-        for request, stream, _ in list(self._streams.values()):
-            self._pump(request, stream)
+        self._answers.resume()
         self._throttle()
 
     # What the server calls
@@ -146,16 +136,16 @@ class Connection(asyncio.Protocol):
             and now - self._frame_since > config.frame_seconds + self._reader.came / config.frame_rate
         ):
             self._drop("a frame came too slowly")
-        elif self._choked_since is not None and now - self._choked_since > (
-            config.frame_seconds + transport.get_write_buffer_size() / config.frame_rate
-        ):
+        elif self._answers.is_stuck(now, transport.get_write_buffer_size()):
             self._drop("answers are not read")
         elif self._uploads.is_stalled(now, self._reader.came, waiting=not self._paused):
             self._drop("an upload does not go on")
-        elif not self._requests and not self._streams and now - self._active > config.idle_seconds:
+        elif not self._flight.requests and now - self._active > config.idle_seconds:
             self.go_away()
         else:
-            self._end_unwanted(now)
+            for request in self._answers.give_up(now, waiting=not self._paused):
+                error = WaitTimeoutError("the answer was not taken in time", subject=request.operation.name)
+                self.answer(request, error)
 
     def go_away(self) -> None:
         """Take no further requests, answer those that came, then close."""
@@ -196,27 +186,15 @@ class Connection(asyncio.Protocol):
             elif isinstance(answer, list):
                 self.send(answer)
             elif request.cancelled:
-                error = _taken_back(request)
+                error = request.taken_back()
                 self.send(encode(Message(Kind.ERROR, request.id, "", fault_body(error))))
             else:
                 assert not isinstance(answer, QStoreError)
-                stream = Outgoing(request.id, answer, self.window)
-                self._streams[request.id] = request, stream, Pace(self._server.config.frame_rate)
+                self._answers.begin(request, answer, self.window)
                 self._throttle()
-                self._pump(request, stream)
+                self._answers.go_on(request.id)
                 return
         self._finish(request, error)
-
-    def visible(self, operation: Operation[Any, Any], body: Fields) -> Fields:
-        """Of an answer about all collections, what the token may see."""
-        limits = None if self.token is None else self.token.collections
-        if limits is None:
-            return body
-        if operation is operations.LIST_COLLECTIONS:
-            return {"names": [name for name in body["names"] if name in limits]}
-        if operation is operations.LIST_GROUPS:
-            return {"groups": [group for group in body["groups"] if group["collection"] in limits]}
-        return body
 
     # Messages
 
@@ -230,11 +208,7 @@ class Connection(asyncio.Protocol):
         elif message.kind is Kind.CANCEL:
             self._cancel(message.id)
         elif message.kind is Kind.WINDOW:
-            if message.id in self._streams:
-                request, stream, pace = self._streams[message.id]
-                pace.did(stream.grant(message.body))
-                self._pump(request, stream)
-            elif message.id in self._watches:
+            if not self._answers.grant(message.id, message.body) and message.id in self._watches:
                 self._watches[message.id][1].grant(message.body)
         elif message.kind is Kind.PING:
             self.send(encode(Message(Kind.PONG, message.id)))
@@ -271,36 +245,36 @@ class Connection(asyncio.Protocol):
         if operation is None:
             self._refuse(message, ArgumentError(f"there is no operation {message.op!r:.80}", subject="op"))
             return
-        if self._streams and len(self._requests) >= 2 * self._server.config.max_requests:
-            # Reading cannot be paused while an answer waits for a window.
+        if self._flight.is_too_much:
             error = QueueFullError(
-                f"{len(self._requests)} requests are in flight; send fewer", subject="requests"
+                f"{len(self._flight.requests)} requests are in flight; send fewer", subject="requests"
             )
             self._refuse(message, error)
             return
+        assert self.token is not None
         try:
             request = Request(self, message.id, operation, message.body, message.nbytes, self._active)
-            self._check_allowed(request)
+            check_allowed(self.token, request)
             if request.more:
                 self._uploads.begin(request)
         except QStoreError as error:
             self._refuse(message, error)
             return
-        self._requests[message.id] = request
         self._server.begun()
-        self._charge(request.charge)
+        self._flight.add(request)
+        self._throttle()
         if not request.more:
             self._perform(request)
 
     def _perform(self, request: Request) -> None:
         """Begin at once, or once there is room for the answer: for one there always is."""
-        if self._is_full and self._served > 1:
-            self._deferred.append(request)
+        if self._flight.is_full and self._flight.served > 1:
+            self._flight.deferred.append(request)
             return
         expected = self._server.service.answer_bytes(request)
         if expected:
-            request.charge += expected
-            self._charge(expected)
+            self._flight.charge(request, expected)
+            self._throttle()
         self._server.service.perform(request)
 
     def _refuse(self, message: Message, error: QStoreError) -> None:
@@ -309,135 +283,69 @@ class Connection(asyncio.Protocol):
             self._uploads.refuse(message.id)
         self.send(encode(Message(Kind.ERROR, message.id, "", fault_body(error))))
 
-    def _check_allowed(self, request: Request) -> None:
-        assert self.token is not None
-        operation, needed = request.operation, Role(request.operation.role)
-        self.token.require(needed)
-        if self.token.collections is None:
-            return
-        for collection in request.collections():
-            self.token.require(needed, collection)
-        everything = not operation.scope and operation not in (
-            operations.LIST_COLLECTIONS,
-            operations.LIST_GROUPS,
-            operations.WAIT_INDEXED,
-        )
-        if everything:
-            raise ForbiddenError(
-                f"{operation.name} is about all collections, and token {self.token.name!r} is limited to some",
-                subject=operation.name,
-            )
-
     def _upload(self, message: Message, frame: Frame) -> None:
         if message.kind is Kind.END:
             self._ended(message)
             self._throttle()
             return
         try:
-            request = self._uploads.chunk(message, len(frame), full=self._is_full)
+            request = self._uploads.chunk(message, len(frame), full=self._flight.is_full)
             if request is not None:
-                self._check_room(request, message.nbytes)
+                self._server.memory.check_room(request, message.nbytes)
         except (ArgumentError, QueueFullError) as error:
             self._uploads.refuse(message.id)
-            self.answer(self._requests[message.id], error)
+            self.answer(self._flight.requests[message.id], error)
             return
         if request is not None:
-            request.charge += message.nbytes
-            self._charge(message.nbytes)
+            self._flight.charge(request, message.nbytes)
+            self._throttle()
 
     def _ended(self, message: Message) -> None:
         try:
             request = self._uploads.end(message)
             if request is None:
                 return
-            self._check_allowed(request)  # a later part may have named what the first did not
+            assert self.token is not None
+            check_allowed(self.token, request)  # a later part may have named what the first did not
         except (ArgumentError, ForbiddenError) as error:
-            self.answer(self._requests[message.id], error)
+            self.answer(self._flight.requests[message.id], error)
         else:
             self._perform(request)
 
-    def _check_room(self, request: Request, nbytes: int) -> None:
-        """An upload goes on when the server is full, since it must be able to end; but not without bounds."""
-        limit = self._server.config.server_bytes
-        if request.charge + nbytes > limit:
-            raise ArgumentError(
-                f"a request that takes more than {limit:,} bytes of memory is not accepted; "
-                "send fewer records at once",
-                subject=request.operation.name,
-            )
-        if self._server.is_crowded:
-            raise QueueFullError(
-                "uploads take all the memory that the server may use; send it again later",
-                subject=request.operation.name,
-            )
-
     def _cancel(self, id: int) -> None:
-        if id in self._requests:
-            request = self._requests[id]
+        request = self._flight.requests.get(id)
+        if request is not None:
             request.cancelled = True
             self._server.statistics.counts.cancellations += 1
             coming = request.more and self._uploads.refuse(id)
-            if coming or id in self._streams or id in self._watches:
-                self._streams.pop(id, None)
-                self.answer(request, _taken_back(request))
-
-    # Time
-
-    def _end_unwanted(self, now: float) -> None:
-        """Give up answers for whose next parts nobody asks."""
-        config = self._server.config
-        for request, stream, pace in list(self._streams.values()):
-            pace.look(now, waiting=stream.waiting and not self._paused)
-            if pace.behind > config.frame_seconds + stream.pending / config.frame_rate:
-                del self._streams[request.id]
-                error = WaitTimeoutError("the answer was not taken in time", subject=request.operation.name)
-                self.answer(request, error)
+            if coming or self._answers.drop(id) or id in self._watches:
+                self.answer(request, request.taken_back())
 
     # Flow
 
-    def _pump(self, request: Request, stream: Outgoing) -> None:
-        try:
-            if self._choked_since is None:
-                for frame in stream.ready():
-                    self.send(frame)
-                    if self._choked_since is not None:
-                        break
-        except QStoreError as error:  # a value that fits no frame
-            del self._streams[request.id]
-            self.answer(request, error)
-            return
-        if stream.complete and request.id in self._streams:
-            del self._streams[request.id]
+    def _sent(self, request: Request, error: QStoreError | None) -> None:
+        """An answer in parts is complete, or was broken off."""
+        if error is None:
             self._finish(request, None)
+        else:
+            self.answer(request, error)
 
     def _finish(self, request: Request, error: QStoreError | None) -> None:
         self._server.answered(request, error)
-        if self._requests.pop(request.id, None) is not None:
-            self._charge(-request.charge)
-        if self._deferred and not self._served:
-            self._perform(self._deferred.popleft())
-        self._close_if_done()
-
-    def _charge(self, nbytes: int) -> None:
-        self._charged += nbytes
-        self._server.charge(nbytes)
+        self._flight.remove(request)
         self._throttle()
+        if self._flight.deferred and not self._flight.served:
+            self._perform(self._flight.deferred.popleft())
+        self._close_if_done()
 
     def _throttle(self) -> None:
         """Read on only while what came is being answered, and answers are read."""
         if self._transport is None or self._transport.is_closing():
             return
-        if self._deferred and not self._is_full:
-            self._perform(self._deferred.popleft())
-        self._uploads.pay(full=self._is_full)
-        full = len(self._requests) - len(self._uploads) >= self._server.config.max_requests
-        if len(self._uploads):  # which must go on to end; what comes beside them is answered without them
-            full |= self._charged - self._uploads.charged > self._server.config.connection_bytes
-        else:
-            full |= self._is_full and self._served > 0
-        # Who waits for an answer's next parts must be heard when they are granted.
-        wanted = (full and not self._streams) or self._choked_since is not None
-        wanted |= self._server.must_wait(self)
+        if self._flight.deferred and not self._flight.is_full:
+            self._perform(self._flight.deferred.popleft())
+        self._uploads.pay(full=self._flight.is_full)
+        wanted = self._flight.is_enough or self._server.memory.must_wait(self)
         if wanted and not self._paused:
             self._paused = True
             self._transport.pause_reading()
@@ -447,26 +355,13 @@ class Connection(asyncio.Protocol):
                 self._frame_since = self._loop.time()
             self._transport.resume_reading()
 
-    @property
-    def _served(self) -> int:
-        """Requests that are being answered, and will soon make room for others."""
-        return len(self._requests) - len(self._uploads) - len(self._watches) - len(self._deferred)
-
-    @property
-    def _is_full(self) -> bool:
-        return (
-            self._charged > self._server.config.connection_bytes
-            or self._server.is_full
-            or self._choked_since is not None
-        )
-
     def send(self, frame: list[Bytes]) -> None:
         if self._transport is not None:
             self._server.statistics.counts.sent_bytes += sum(map(len, frame))
             self._transport.writelines(frame)
 
     def _close_if_done(self) -> None:
-        if self._going_away and not self._requests and not self._streams and self._transport is not None:
+        if self._going_away and not self._flight.requests and self._transport is not None:
             self._transport.close()
 
     def _break(self, error: QStoreError) -> None:
@@ -479,7 +374,3 @@ class Connection(asyncio.Protocol):
         _log.info("connection dropped", extra={"peer": self.peer, "reason": reason})
         self._server.statistics.counts.connections_dropped += 1
         self.abort()
-
-
-def _taken_back(request: Request) -> CancelledError:
-    return CancelledError("the request was taken back", subject=request.operation.name)

@@ -51,7 +51,10 @@ class Lane:
             else:
                 del self._waiting[owner]
             self._free -= 1
-            self._threads.submit(self._run, work, deliver)
+            try:
+                self._threads.submit(self._run, work, deliver)
+            except RuntimeError:  # closed: whoever still waits has been given up
+                return
 
     def _run(self, work: Work, deliver: Deliver) -> None:
         result, failure = None, None

@@ -79,12 +79,16 @@ class Request:
     def check_wanted(self, now: float) -> None:
         """Raises CancelledError or WaitTimeoutError where nobody waits for the answer any more."""
         if self.cancelled:
-            raise CancelledError("the request was taken back", subject=self.operation.name)
+            raise self.taken_back()
         if self.deadline is not None and now > self.deadline:
             raise WaitTimeoutError(
                 f"the server did not come to it within {self.deadline - self.arrived:.3g} s",
                 subject=self.operation.name,
             )
+
+    def taken_back(self) -> CancelledError:
+        """The answer to what nobody wants answered any more."""
+        return CancelledError("the request was taken back", subject=self.operation.name)
 
     def collections(self) -> Iterator[str]:
         """Those that the request is about, as far as it has named them."""

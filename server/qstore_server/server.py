@@ -27,6 +27,7 @@ from qstore_server.config import ServerConfig
 from qstore_server.connection import Connection
 from qstore_server.doorway import leave, listen_in
 from qstore_server.http import Health, HttpServer
+from qstore_server.memory import Memory
 from qstore_server.requests import Request
 from qstore_server.service import Service
 from qstore_server.statistics import Statistics
@@ -53,11 +54,9 @@ class Server:
         self._clock = clock
         self._connections: set[Connection] = set()
         self._unauthenticated: set[Connection] = set()
-        self._frames: dict[Connection, int] = {}
-        """Bytes of frames that are not complete; who began first stands first."""
+        self.memory = Memory(config.server_bytes, self._connections)
         self._numbers = itertools.count(1)
         self._in_flight = 0
-        self._charged = 0
         self._draining = False
         self._listeners: list[asyncio.Server] = []
 
@@ -85,7 +84,7 @@ class Server:
             self._sweeper = self.loop.create_task(self._sweep())
             self.statistics.gauge("connections", lambda: len(self._connections))
             self.statistics.gauge("requests_in_flight", lambda: self._in_flight)
-            self.statistics.gauge("bytes_in_flight", lambda: self._charged)
+            self.statistics.gauge("bytes_in_flight", lambda: self.memory.charged)
             undo.pop_all()
         _log.info("listening", extra={"host": self.host, "port": self.port, "tls": tls is not None})
 
@@ -126,16 +125,6 @@ class Server:
         return Health() if fault is None else Health("read_only", fault)
 
     # What connections call
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the requests in flight take all the memory that they may."""
-        return self._charged > self.config.server_bytes
-
-    @property
-    def is_crowded(self) -> bool:
-        """Whether what goes on although the server is full takes as much again."""
-        return self._charged > 2 * self.config.server_bytes
 
     def opened(self, connection: Connection) -> None:
         reason = None
@@ -187,30 +176,6 @@ class Server:
             uploads=MAX_UPLOADS,
             role=token.role,
         )
-
-    def charge(self, nbytes: int) -> None:
-        """So much more is in flight; less, if negative. Who waits for room is told when there is some."""
-        was_full, was_crowded = self.is_full, self.is_crowded
-        self._charged += nbytes
-        if was_full > self.is_full or was_crowded > self.is_crowded:
-            for connection in list(self._connections):
-                self.loop.call_soon(connection.grant)
-
-    def hold(self, connection: Connection, nbytes: int) -> None:
-        """So many bytes are there of a connection's frame that is not complete."""
-        before = self._frames.get(connection, 0)
-        if nbytes:
-            self._frames[connection] = nbytes
-        elif before:
-            del self._frames[connection]
-            if self._frames:
-                self.loop.call_soon(next(iter(self._frames)).grant)
-        if nbytes != before:
-            self.charge(nbytes - before)
-
-    def must_wait(self, connection: Connection) -> bool:
-        """Whether there is no room for the rest of a frame: in a crowd only the one that began first goes on."""
-        return self.is_crowded and connection in self._frames and connection is not next(iter(self._frames))
 
     def begun(self) -> None:
         self._in_flight += 1

@@ -25,6 +25,7 @@ from qstore_db.records import QueryResult
 from qstore_server.access import Token
 from qstore_server.batching import Batcher
 from qstore_server.lanes import Lane
+from qstore_server.permission import visible
 from qstore_server.requests import Request, answer_of
 from qstore_server.statistics import Statistics
 from qstore_server.tokens import REVOKE
@@ -101,7 +102,8 @@ class Service:
         return {"search": float(len(self._batcher)), **lanes}
 
     def close(self) -> None:
-        """Wait for the threads. Nothing may be submitted any more."""
+        """Wait for the threads, but for no scale. Nothing may be submitted any more."""
+        self.core.scales.close()
         for lane in (self._search, self._work, self._bulk, self._upkeep):
             lane.close()
 
@@ -308,7 +310,9 @@ def _performed(core: Core, request: Request) -> Fields:
     operation = request.operation
     assert isinstance(operation, Operation)
     result = operation.perform(core, *operation.unpack(request.fields))
-    return request.connection.visible(operation, operation.answer(result))
+    token = request.connection.token
+    assert token is not None
+    return visible(token, operation, operation.answer(result))
 
 
 def _is_quick(request: Request) -> bool:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qstore_db import DatabaseConfig, QuantumDatabase
-from qstore_db.errors import DiskFullError
-from qstore_db.search.scale import following, milestone
+from qstore_db.errors import ClosedError, DiskFullError
+from qstore_db.search.scale import Scale, following, measure, milestone
 
 MILESTONES = [64, 1_000, 2_000, 4_000, 8_000, 16_000]
 
@@ -233,6 +233,29 @@ def test_a_scale_that_cannot_be_stored_fails_no_write_and_no_search(
     add(db, gaussian(100))
     assert db.count() == 100
     assert used(db) != 1.0
+
+
+def test_a_measurement_can_be_given_up_all_along(
+    db: QuantumDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(db, gaussian(500))
+    view = db._edge.core.engine.view("default")
+    searched: list[int] = []
+    search = type(view).search
+
+    def counted(self: Any, queries: Any, *rest: Any) -> Any:
+        searched.append(len(queries))
+        return search(self, queries, *rest)
+
+    def check() -> None:
+        if len(searched) == 3:
+            raise ClosedError("enough")
+
+    monkeypatch.setattr(type(view), "search", counted)
+    with pytest.raises(ClosedError, match="enough"):
+        measure(view, 0.0, Scale(), check)
+    assert len(searched) == 3
+    assert sum(searched) < 256  # that are sampled
 
 
 def test_a_pinned_scale_is_used_and_not_stored(db: QuantumDatabase) -> None:

@@ -36,7 +36,7 @@ def server(attacked: ServerThread) -> Iterator[ServerThread]:
         assert db.count() == 1
         assert db.query([1.0, 0.0]).ids == ["a"]
     settled(lambda: not attacked.server._connections)
-    assert (attacked.server._charged, attacked.server._in_flight) == (0, 0)
+    assert (attacked.server.memory.charged, attacked.server._in_flight) == (0, 0)
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_who_never_reads_is_dropped_and_costs_no_more_than_its_window(tmp_path: 
             assert attackers.never_read(target, question, patience=PATIENCE).ended
             assert server.server.statistics.counts.connections_dropped == 1
             assert db.count() == 1_000
-        settled(lambda: server.server._charged == 0 and server.server._in_flight == 0)
+        settled(lambda: server.server.memory.charged == 0 and server.server._in_flight == 0)
 
 
 def test_a_flood_of_strangers_leaves_room_for_those_who_greet(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ WIDE = {"id": "b", "vector": np.ones(MIB // 2, np.float32)}
 def server(tmp_path: Path) -> Iterator[ServerThread]:
     with ServerThread(path=tmp_path / "db") as server:
         yield server
-        settled(lambda: server.server._charged == 0)
+        settled(lambda: server.server.memory.charged == 0)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def small(tmp_path: Path) -> Iterator[ServerThread]:
     """One in which two frames are a crowd."""
     with ServerThread(path=tmp_path / "db", server_bytes=MIB) as server:
         yield server
-        settled(lambda: server.server._charged == 0)
+        settled(lambda: server.server.memory.charged == 0)
 
 
 def let_into(server: ServerThread, *, window: int | None = None) -> Peer:
@@ -85,14 +85,14 @@ def test_what_is_there_of_a_frame_counts_as_in_flight_but_not_what_is_only_claim
     whole = frame()
     with let_into(server) as peer:
         peer.send(whole[:100])
-        settled(lambda: server.server._charged == 92)
+        settled(lambda: server.server.memory.charged == 92)
         peer.send(whole[100:MIB])
-        settled(lambda: server.server._charged == MIB - 8)
+        settled(lambda: server.server.memory.charged == MIB - 8)
         peer.send(whole[MIB:])
         assert peer.hear().id == 1
-        settled(lambda: server.server._charged == 0)
+        settled(lambda: server.server.memory.charged == 0)
         peer.send(frame(2)[:MIB])
-        settled(lambda: server.server._charged == MIB - 8)
+        settled(lambda: server.server.memory.charged == MIB - 8)
 
 
 def test_in_a_crowd_the_frame_that_began_first_goes_on_and_the_others_wait_their_turn(
@@ -101,11 +101,11 @@ def test_in_a_crowd_the_frame_that_began_first_goes_on_and_the_others_wait_their
     whole = frame()
     with let_into(small) as first, let_into(small) as second:
         first.send(whole[: 3 * MIB // 2])
-        settled(lambda: small.server._charged > MIB)
+        settled(lambda: small.server.memory.charged > MIB)
         sending = threading.Thread(target=second.send, args=[whole])
         sending.start()
         settled(lambda: connection_of(small, second)._paused)
-        assert small.server._charged < 3 * MIB
+        assert small.server.memory.charged < 3 * MIB
         after(small, second, 1_000.0)  # which is not the peer's fault
         first.send(whole[3 * MIB // 2 :])
         assert first.hear().id == 1
@@ -117,7 +117,7 @@ def test_who_leaves_amid_a_frame_makes_room_for_the_next(small: ServerThread) ->
     whole = frame()
     with let_into(small) as first, let_into(small) as second:
         first.send(whole[: 3 * MIB // 2])
-        settled(lambda: small.server._charged > MIB)
+        settled(lambda: small.server.memory.charged > MIB)
         sending = threading.Thread(target=second.send, args=[whole])
         sending.start()
         settled(lambda: connection_of(small, second)._paused)
@@ -131,7 +131,7 @@ def test_a_frame_of_which_nothing_more_comes_does_not_have_the_time_of_what_it_c
 ) -> None:
     with let_into(server) as peer:
         peer.send(frame()[: MIB // 16])  # 4 of the 128 s that all of it would have
-        settled(lambda: server.server._charged > 0)
+        settled(lambda: server.server.memory.charged > 0)
         after(server, peer, 8.0)
         after(server, peer, 10.0)
         with pytest.raises(ConnectionError):

@@ -170,7 +170,7 @@ def test_what_was_accepted_is_answered_before_the_server_stops(tmp_path: Path) -
 
         storing = threading.Thread(target=store)
         storing.start()
-        settled(lambda: server.server._in_flight > 0 and server.server._charged > vectors.nbytes // 2)
+        settled(lambda: server.server._in_flight > 0 and server.server.memory.charged > vectors.nbytes // 2)
         server.stop()
         storing.join(PATIENCE)
     with QuantumDatabase.connect(tmp_path / "db") as db:

@@ -29,7 +29,7 @@ def server(tmp_path: Path) -> Iterator[ServerThread]:
         yield server
         with QuantumDatabase.connect(server.url) as db:
             assert db.count(collection="secret") == 1
-        settled(lambda: not server.server._charged)  # the connection of a watcher may still be closing
+        settled(lambda: not server.server.memory.charged)  # the connection of a watcher may still be closing
 
 
 def target_of(server: ServerThread, token: str | None = None) -> Target:

@@ -35,7 +35,7 @@ def server(shared: ServerThread) -> Iterator[ServerThread]:
     with QuantumDatabase.connect(shared.url) as db:
         assert db.count() == 1
         assert db.query([1.0, 0.0]).ids == ["a"]
-    settled(lambda: shared.server._charged == 0 and shared.server._in_flight == 0)
+    settled(lambda: shared.server.memory.charged == 0 and shared.server._in_flight == 0)
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def server(tmp_path: Path) -> Iterator[ServerThread]:
             db.insert("a", [1.0, 0.0])
             yield server
             assert db.count() == 1
-        settled(lambda: server.server._charged == 0 and server.server._in_flight == 0)
+        settled(lambda: server.server.memory.charged == 0 and server.server._in_flight == 0)
 
 
 @pytest.fixture
@@ -50,13 +50,13 @@ class Peak:
 
     def __init__(self, server: ServerThread) -> None:
         self.nbytes = 0
-        charge = server.server.charge
+        charge = server.server.memory.charge
 
         def watched(nbytes: int) -> None:
             charge(nbytes)
-            self.nbytes = max(self.nbytes, server.server._charged)
+            self.nbytes = max(self.nbytes, server.server.memory.charged)
 
-        server.server.charge = watched  # type: ignore[method-assign]
+        server.server.memory.charge = watched  # type: ignore[method-assign]
 
 
 def weight(body: Any) -> tuple[int, int]:
@@ -93,7 +93,7 @@ def test_an_upload_of_empty_maps_is_refused_before_it_fills_the_memory(tmp_path:
             while (answer := peer.hear()).id != 2:
                 assert answer.kind is Kind.WINDOW
             assert answer.body == {"names": []}
-        settled(lambda: server.server._charged == 0 and server.server._in_flight == 0)
+        settled(lambda: server.server.memory.charged == 0 and server.server._in_flight == 0)
 
 
 def test_requests_beside_an_upload_are_answered_within_the_bounds_of_their_connection(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_requests_beside_an_upload_are_answered_within_the_bounds_of_their_conne
         for _ in range(6):
             peer.say(Message(Kind.CHUNK, 1, "", {"ids": ["i" * 1_000] * 900}))
             assert peer.hear().kind is Kind.WINDOW
-        held = server.server._charged
+        held = server.server.memory.charged
         assert held > 4 * MIB  # more than the connection may have, so that only what must go on does
         wide = {"vectors": np.ones((256, 1_024), np.float32)}
 
@@ -122,7 +122,7 @@ def test_requests_beside_an_upload_are_answered_within_the_bounds_of_their_conne
         assert peak.nbytes < held + 8 * MIB
         peer.say(Message(Kind.CANCEL, 1))
         assert peer.hear().body["code"] == "cancelled"
-        settled(lambda: server.server._charged == 0 and server.server._in_flight == 0)
+        settled(lambda: server.server.memory.charged == 0 and server.server._in_flight == 0)
 
 
 def test_uploads_of_many_connections_share_what_the_server_has(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_uploads_of_many_connections_share_what_the_server_has(tmp_path: Path) -
         assert peak.nbytes < 2 * 8 * MIB + 2 * MIB
         for peer in peers:
             peer.close()
-        settled(lambda: server.server._charged == 0)
+        settled(lambda: server.server.memory.charged == 0)
         with QuantumDatabase.connect(server.url) as db:
             assert db.insert_many(ids=["a", "b"], vectors=[[1.0, 0.0], [0.0, 1.0]]) == 2
 
@@ -164,16 +164,16 @@ def test_an_upload_that_does_not_go_on_is_given_up(
                     time.sleep(0.1)
                 else:
                     peer.hear()
-        settled(lambda: server.server._charged == 0 and server.server._in_flight == 0)
+        settled(lambda: server.server.memory.charged == 0 and server.server._in_flight == 0)
 
 
 def test_a_client_that_dies_in_an_upload_leaves_nothing(server: ServerThread, target: Target) -> None:
     peer = let_in(target)
     peer.say(Message(Kind.REQUEST, 1, "db.put_many", BEGIN))
     peer.say(Message(Kind.CHUNK, 1, "", {"ids": ["y"] * 1_000}))
-    settled(lambda: server.server._charged > 0)
+    settled(lambda: server.server.memory.charged > 0)
     peer.reset()
-    settled(lambda: server.server._charged == 0)
+    settled(lambda: server.server.memory.charged == 0)
 
 
 def test_an_upload_that_is_taken_back_writes_nothing(target: Target) -> None:
@@ -220,4 +220,4 @@ async def test_many_large_inserts_of_one_client_all_get_their_turn(tmp_path: Pat
                 )
             )
             assert await db.count(collection="c") == 12 * 2_500
-        settled(lambda: server.server._charged == 0)
+        settled(lambda: server.server.memory.charged == 0)
