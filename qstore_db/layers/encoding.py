@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from qstore_db.errors import ArgumentError, VectorError
+from qstore_db.errors import ArgumentError
 from qstore_db.layers import arguments
 from qstore_db.layers.base import QuantumModule
+from qstore_db.quantum.encodings import no_direction, not_finite
 from qstore_db.quantum.torch_path import full_precision
 
 REDUCTIONS: Final = ("error", "truncate", "linear", "pca")
@@ -129,14 +132,10 @@ def _mapped(linear: nn.Module, x: Tensor) -> Tensor:
 def _row_norms(x: Tensor, zero_is_fine: bool) -> Tensor:
     finite = torch.isfinite(x).all(dim=1)
     if not finite.all():
-        raise VectorError(f"row {_first(~finite)} of x has values that are not finite", subject="x")
+        raise not_finite(_where(~finite))
     norms: Tensor = torch.linalg.vector_norm(x, dim=1)
     if not zero_is_fine and not norms.all():
-        raise VectorError(
-            f"row {_first(norms == 0)} of x is all zero and has no direction; leave it out, or use "
-            "on_zero='ground'",
-            subject="x",
-        )
+        raise no_direction(_where(norms == 0))
     return norms
 
 
@@ -157,5 +156,6 @@ def _back(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
 _row_norms.register_autograd(_back, setup_context=_remember)
 
 
-def _first(rows: Tensor) -> int:
-    return int(rows.nonzero()[0])
+def _where(rows: Tensor) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = rows.nonzero()[:, 0].cpu().numpy()
+    return found

@@ -17,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qstore_db.errors import ArgumentError, VectorError
+from qstore_db.errors import ArgumentError
 from qstore_db.layers.sampled import Sampled
 from qstore_db.quantum import Circuit, Program, spsa
+from qstore_db.quantum.encodings import not_finite
 from qstore_db.quantum.observables import Observable, measured_together
 from qstore_db.quantum.shift import Evaluate, ParameterShift, Slopes
 from qstore_db.quantum.torch_path import TorchProgram, full_precision
@@ -99,8 +100,7 @@ class Expectations:
 
     def values(self, parameters: Tensor, data: Tensor, states: Tensor | None) -> Tensor:
         if not torch.isfinite(data).all():
-            row = int((~torch.isfinite(data)).any(dim=1).nonzero()[0])
-            raise VectorError(f"row {row} of x has values that are not finite", subject="x")
+            raise not_finite(_array((~torch.isfinite(data)).any(dim=1).nonzero()[:, 0]))
         if len(data) == 0:
             return data.new_zeros(0, len(self.observables))
         if self.shots is None and not self._compiled(parameters):
