@@ -18,9 +18,9 @@ from qstore_db.quantum.observables import Observable
 class CircuitLayer(CircuitModule):
     """(..., n_slots) -> (..., n_observables). The circuit's data slots are columns of the input.
 
-    The circuit may have channels, measurements and resets of its own, which act as averages over what happens. noise:
-    further channels, on every qubit at the end of the circuit. gradient, shots, init, trajectories, seed: as
-    `QuantumLayer` has them.
+    The circuit may have channels, measurements and resets of its own, which act as averages over what happens.
+    noise: further channels, on every qubit at the end of the circuit. gradient, shots, init, trajectories, seed:
+    as `QuantumLayer` has them.
     """
 
     def __init__(

@@ -55,8 +55,8 @@ class EncodingLayer(QuantumModule):
             )
         rows = nn.functional.pad(x.reshape(-1, x.shape[-1]), (0, self._target - x.shape[-1]))
         largest = torch.ops.qstore.largest_of_rows(rows.detach(), self._on_zero == "ground").unsqueeze(1)
-        # Divided by the largest first: squares of very small and very large values would not be numbers of this size.
-        found = rows / torch.where(largest == 0.0, 1.0, largest)
+        # Divided by the largest first: squares of very small and very large values would be no such numbers.
+        found: Tensor = rows / torch.where(largest == 0.0, 1.0, largest)
         if self._on_zero == "ground":
             ground = torch.zeros_like(found[:1])
             ground[:, 0] = 1.0

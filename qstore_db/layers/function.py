@@ -46,8 +46,8 @@ class Expectations:
     gradient: "adjoint" is exact; "parameter_shift" and "spsa" use circuits only, as hardware must. "auto" is
     "adjoint", or "parameter_shift" where there are shots. shots: values are means over so many shots of each
     circuit; None for exact ones. seed: of the shots and of SPSA, which then go on from call to call.
-    trajectories: how many are run of each sample where noise is drawn, see `noise`. Raises ArgumentError for unknown
-    names, for an adjoint of shots, and for noise with shots or with gradients by circuits.
+    trajectories: how many are run of each sample where noise is drawn, see `layers.noise`. Raises ArgumentError
+    for unknown names, for an adjoint of shots, and for noise with shots or with gradients by circuits.
     """
 
     def __init__(

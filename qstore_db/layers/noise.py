@@ -37,7 +37,9 @@ def with_noise(circuit: Circuit, noise: Sequence[Channel]) -> Circuit:
 
 def without_noise(circuit: Circuit) -> Circuit:
     """What is asked of a device, which adds the noise by itself."""
-    return Circuit(circuit.n_qubits, tuple(each for each in circuit.operations if not isinstance(each, Noise)))
+    return Circuit(
+        circuit.n_qubits, tuple(each for each in circuit.operations if not isinstance(each, Noise))
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,10 +34,10 @@ class QuantumLayer(CircuitModule):
     init: "small" (within 0.1 of 0), "uniform" or "normal".
     input_grad: whether the gradient goes on to the input. None: yes, and an error where that needs two circuits for
         each of the 2^n_qubits amplitudes (amplitude encoding without the adjoint), which must be asked for.
-    noise: channels on every qubit after each layer of the ansatz, one after the other where there are several. Values
-        are those of the density matrix, exactly, up to 10 qubits, and for any number at depth 1. Beyond, Pauli
-        channels (depolarising and flips) only, as means over so many `trajectories`, drawn anew in each call.
-        Needs gradient="auto" or "adjoint", and no shots.
+    noise: channels on every qubit after each layer of the ansatz, one after the other where there are several.
+        Values are those of the density matrix, exactly, up to 10 qubits, and for any number at depth 1. Beyond,
+        Pauli channels (depolarising and flips) only, as means over so many `trajectories`, drawn anew in each
+        call. Needs gradient="auto" or "adjoint", and no shots.
     seed: of initial angles, shots, trajectories and SPSA; None draws one from Torch's.
 
     Raises ArgumentError that names the argument, and VectorError for rows that are not finite.

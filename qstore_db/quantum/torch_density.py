@@ -1,14 +1,19 @@
 """Circuits with noise in plain Torch operations: density matrices, differentiable as often as wanted.
 
-A batch is (batch, 4^n): a state of 2 n qubits, the row's and then the column's. Up to the first channel the state is
-pure and runs as one. Nothing is recomputed on the way back, so that each stage keeps its matrices.
+A batch is (batch, 4^n): four entries a qubit, as those of a pure state are two, the bits of row and column in
+turn. Up to the first channel the state is pure and runs as one. Nothing is recomputed on the way back, so that
+each stage keeps its matrices.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import takewhile
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from qstore_db.quantum.circuit import Circuit
@@ -16,13 +21,13 @@ from qstore_db.quantum.density import check_size, on_both
 from qstore_db.quantum.observables import Observable
 from qstore_db.quantum.operations import Measure, Noise, Reset
 from qstore_db.quantum.torch_path import TorchProgram, full_precision
+from qstore_db.quantum.torch_readout import in_turn
 from qstore_db.quantum.torch_stages import (
     Channels,
     Layer,
     Matrices,
     Shuffle,
     Stage,
-    Wide,
     applied,
     fused,
     matrix_of,
@@ -49,38 +54,50 @@ class DensityProgram(TorchProgram):
         """(batch, 2^n, 2^n) density matrices at the end of the circuit."""
         with full_precision(parameters.device):
             found = self._run(parameters, data, states)
-        return found.reshape(-1, 1 << self.n_qubits, 1 << self.n_qubits).expand(len(data), -1, -1)
+        bits = found.reshape(-1, *(2,) * (2 * self.n_qubits))
+        rows = range(1, 2 * self.n_qubits, 2)
+        apart = bits.permute(0, *rows, *(row + 1 for row in rows))
+        return apart.reshape(-1, 1 << self.n_qubits, 1 << self.n_qubits).expand(len(data), -1, -1)
 
     def _run(self, parameters: Tensor, data: Tensor, states: Tensor | None) -> Tensor:
         self._check_memory(2 * self.n_qubits, parameters, data, states)
         tables = self._tables.matrices(parameters, data)
         pure = list(takewhile(lambda stage: not isinstance(stage, Channels), self._stages))
-        psi = self._pure(pure, tables, parameters, states)
-        rho = (psi.unsqueeze(2) * psi.conj().unsqueeze(1)).flatten(1)
+        rho = self._product(self._pure(pure, tables, parameters, states))
         for stage in self._stages[len(pure) :]:
             rho = self._after(stage, rho, tables)
         return rho
 
-    def _after(self, stage: Stage, rho: Tensor, tables: Matrices) -> Tensor:
+    def _product(self, psi: Tensor) -> Tensor:
+        """The density matrices of pure states."""
         n = self.n_qubits
+        both = (psi.unsqueeze(2) * psi.conj().unsqueeze(1)).reshape(-1, *(2,) * (2 * n))
+        by_qubit = [axis for qubit in range(1, n + 1) for axis in (qubit, qubit + n)]
+        return both.permute(0, *by_qubit).flatten(1)
+
+    def _after(self, stage: Stage, rho: Tensor, tables: Matrices) -> Tensor:
         if isinstance(stage, Layer):
-            matrices, qubits = fused(stage, tables), list(stage.gates)
-            rho = turned(rho, matrices, qubits, 2 * n)
-            return turned(rho, matrices.conj(), [qubit + n for qubit in qubits], 2 * n)
+            its = fused(stage, tables)
+            both = torch.einsum("bqij,bqkl->bqikjl", its, its.conj()).reshape(*its.shape[:2], 4, 4)
+            return turned(rho, both, list(stage.gates), self.n_qubits)
+        if isinstance(stage, Channels):
+            whole = np.array(list(stage.matrices.values()))
+            matrices = self._constants(id(stage), whole, rho.device, rho.dtype).unsqueeze(0)
+            return turned(rho, matrices, list(stage.matrices), self.n_qubits)
         if isinstance(stage, Shuffle):
-            both = ((stage.index[:, None] << n) + stage.index).reshape(-1)
-            return self._moved(rho, id(stage), both)
-        if isinstance(stage, Wide):
-            matrix = matrix_of(stage.source, len(stage.qubits), tables)
-            rho = applied(rho, matrix, stage.qubits)
-            return applied(rho, matrix.conj(), [qubit + n for qubit in stage.qubits])
-        for qubit, matrix in stage.matrices.items():
-            whole = self._constants((id(stage), qubit), matrix, rho.device, rho.dtype)
-            rho = applied(rho, whole, (qubit, qubit + n))
-        return rho
+            return self._moved(rho, id(stage), partial(_on_rows_and_columns, stage.index))
+        matrix = matrix_of(stage.source, len(stage.qubits), tables)
+        rho = applied(rho, matrix, [2 * qubit for qubit in stage.qubits])
+        return applied(rho, matrix.conj(), [2 * qubit + 1 for qubit in stage.qubits])
 
     def _add_channel(self, stages: list[Stage], step: Noise | Measure | Reset) -> None:
         if not (stages and isinstance(stages[-1], Channels)):
             stages.append(Channels({}))
         matrices, qubit = stages[-1].matrices, step.qubits[0]  # type: ignore[union-attr]
         matrices[qubit] = on_both(step) @ matrices[qubit] if qubit in matrices else on_both(step)
+
+
+def _on_rows_and_columns(index: NDArray[np.int64]) -> NDArray[np.int64]:
+    here, found = np.arange(len(index)), np.empty(len(index) ** 2, np.int64)
+    found[in_turn(here[:, np.newaxis], here)] = in_turn(index[:, np.newaxis], index)
+    return found

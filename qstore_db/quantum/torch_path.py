@@ -12,7 +12,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from qstore_db.errors import ArgumentError
@@ -39,7 +38,7 @@ from qstore_db.quantum.torch_stages import (
     sources_of,
     turned,
 )
-from qstore_db.quantum.torch_tables import Constants, Tables
+from qstore_db.quantum.torch_tables import Constants, Made, Tables, made
 
 
 class TorchProgram:
@@ -108,9 +107,9 @@ class TorchProgram:
         on_gpu = device.type == "cuda"
         check_bytes(needed, self.n_qubits, len(given[1]), (lambda: _available(device)) if on_gpu else None)
 
-    def _moved(self, psi: Tensor, name: object, index: NDArray[np.int64]) -> Tensor:
+    def _moved(self, psi: Tensor, name: object, index: Made) -> Tensor:
         there = self._constants(name, index, psi.device, torch.int64)
-        back = self._constants((name, "back"), np.argsort(index), psi.device, torch.int64)
+        back = self._constants((name, "back"), lambda: np.argsort(made(index)), psi.device, torch.int64)
         return moved_by(psi, there, back)
 
     # Made once
@@ -137,7 +136,9 @@ class TorchProgram:
         return stages
 
     def _add_channel(self, stages: list[Stage], step: Noise | Measure | Reset) -> None:  # noqa: ARG002
-        raise ArgumentError(f"a circuit with {type(step).__name__.lower()} has no state vector", subject="circuit")
+        raise ArgumentError(
+            f"a circuit with {type(step).__name__.lower()} has no state vector", subject="circuit"
+        )
 
     def _source(self, step: Apply | Unitary) -> Source:
         size = len(step.qubits)

@@ -36,6 +36,17 @@ def moved_by(states: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
     return found
 
 
+def in_turn(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where entries of density matrices lie: bits of row and column in turn, those of a qubit side by side."""
+    found, bits = (
+        np.zeros(np.broadcast_shapes(rows.shape, columns.shape), np.int64),
+        int(rows.max()).bit_length(),
+    )
+    for bit in range(bits):
+        found |= (rows >> bit & 1) << (2 * bit + 1) | (columns >> bit & 1) << 2 * bit
+    return found
+
+
 class Readout:
     """Expectation values of observables on `n_qubits`."""
 
@@ -75,10 +86,10 @@ class Readout:
         return self._read(entries, psi)
 
     def mixed_values(self, rho: Tensor) -> Tensor:
-        """(1 or batch, n_observables) of density matrices (1 or batch, 4^n), the row the more significant."""
+        """(1 or batch, n_observables) of density matrices (1 or batch, 4^n), entries where `in_turn` says."""
 
         def entries(flip: int) -> Tensor:
-            places = self._index * len(self._index) + (self._index ^ flip)
+            places = in_turn(self._index, self._index ^ flip)
             index = self._constants(("entries", flip), places, rho.device, torch.int64)
             found = rho.index_select(1, index)
             return found if flip else found.real
@@ -99,7 +110,7 @@ class Readout:
                 - overlap.imag @ tensor(("imag", flip), signs.imag, device, real)
             )
         if not found:
-            return states.real.new_zeros(len(states), 0)
+            return states.real.new_zeros(len(states), self._sums.shape[1])
         return torch.cat(found, dim=1) @ tensor("sums", self._sums, device, real)
 
 

@@ -145,15 +145,20 @@ def product(
 
 
 def turned(psi: Tensor, matrices: Tensor, qubits: Sequence[int], n_qubits: int) -> Tensor:
-    """With a matrix on each of the qubits; neighbours go together."""
-    width = SHARED_WIDTH if len(matrices) == 1 else OWN_WIDTH
+    """With a matrix on each of the qubits; neighbours go together.
+
+    matrices: (1 or batch, len(qubits), d, d), of states psi (1 or batch, d^n): 2 entries a qubit, or 4 of a density
+    matrix.
+    """
+    entries = matrices.shape[-1]
+    width = (SHARED_WIDTH if len(matrices) == 1 else OWN_WIDTH) * 2 // entries
     for run in _runs(sorted(qubits), width):
         together = matrices[:, qubits.index(run[0])]
         for qubit in run[1:]:
             its = matrices[:, qubits.index(qubit)]
-            size = 2 * together.shape[-1]
+            size = entries * together.shape[-1]
             together = torch.einsum("bij,bkl->bikjl", together, its).reshape(-1, size, size)
-        right = 1 << (n_qubits - 1 - run[-1])
+        right = entries ** (n_qubits - 1 - run[-1])
         apart = psi.reshape(len(psi), -1, together.shape[-1], right)
         factor = together[0] if len(together) == 1 else together.unsqueeze(1)
         psi = (factor @ apart).flatten(1)
