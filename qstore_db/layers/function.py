@@ -6,7 +6,8 @@ gradients of the second are taken through `TorchProgram`, and so are those of an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from importlib.util import find_spec
 from itertools import count
@@ -35,6 +36,8 @@ GRADIENTS: Final = ("auto", "adjoint", "parameter_shift", "spsa")
 TRAJECTORIES: Final = 100
 _COMPILED: Final = find_spec("numba") is not None
 """Without Numba, Torch is the faster way."""
+_USUAL: Final = torch._C._dispatch_tls_local_include_set(), torch._C._dispatch_tls_local_exclude_set()
+"""What is switched on and off in Torch where nobody compiles."""
 _KNOWN: WeakValueDictionary[str, Expectations] = WeakValueDictionary()
 """Operators take tensors and texts only: by which text each is found while its layer lives."""
 _numbers = count()
@@ -138,7 +141,8 @@ class Expectations:
         if len(data) == 0:
             return data.new_zeros(0, len(self.observables))
         if self.shots is None and not self._compiled(parameters):
-            return self._torch.values(parameters, data, states).clone()
+            with _all_of_torch():
+                return self._torch.values(parameters, data, states).clone()
         evaluate = self._program(parameters.dtype).values if self._sampled is None else self._sampled
         found = evaluate(_array(parameters), _array(data), None if states is None else _array(states))
         return _tensor(found, data)
@@ -157,7 +161,8 @@ class Expectations:
             )
         if self.method == "adjoint" and not self._compiled(parameters):
             inputs = [each for each in (parameters, data, states) if each is not None]
-            first = self._first(inputs, weights)
+            with _all_of_torch():
+                first = self._first(inputs, weights)
             return first[0], first[1], first[2] if len(first) == 3 else none
         arrays = _array(parameters), _array(data), _array(weights)
         began = None if states is None else _array(states)
@@ -237,6 +242,17 @@ class Expectations:
                 else Sampled(circuit, self.observables, self.shots, self._random)
             )
         return self._evaluators[dtype]
+
+
+@contextmanager
+def _all_of_torch() -> Iterator[None]:
+    """What operators do, done as anywhere else.
+
+    Compiled graphs call operators with parts of Torch switched off, which then does nothing without a word:
+    conjugation and `vjp` among them (seen with Torch 2.x: `z.conj() * 1` is z).
+    """
+    with torch._C._ForceDispatchKeyGuard(*_USUAL), torch.no_grad():
+        yield
 
 
 def _alone(tensor: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 from qstore_db.errors import ArgumentError
-from qstore_db.layers import CircuitLayer, QuantumLayer, gradient_variance
+from qstore_db.layers import CircuitLayer, QuantumLayer, function, gradient_variance
 from qstore_db.layers.ansatz import ENCODINGS
 from qstore_db.quantum import (
     Channel,
@@ -185,15 +185,23 @@ def test_a_layer_made_anew_has_the_same_noise() -> None:
     assert pickle.loads(pickle.dumps(layer)).get_config() == layer.get_config()
 
 
-@pytest.mark.parametrize("n_qubits", [2, 11])
-def test_noise_compiles_into_one_graph(n_qubits: int) -> None:
-    layer = QuantumLayer(n_qubits, 2, noise=FLIPPED, trajectories=2, seed=1)
-    expected = copy.deepcopy(layer)(torch.ones(3, n_qubits))
+@pytest.mark.parametrize(
+    ("n_qubits", "noise", "with_numba"), [(2, FLIPPED, True), (2, None, False), (11, FLIPPED, True)]
+)
+def test_a_compiled_graph_gives_the_same_with_noise_and_without_numba(
+    n_qubits: int, noise: Channel | None, with_numba: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(function, "_COMPILED", with_numba)
+    bases = ("Z", "X", "Y")
+    layer = QuantumLayer(n_qubits, 2, measurement_bases=bases, noise=noise, trajectories=2, seed=1)
+    twin = copy.deepcopy(layer)
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    found = compiled(torch.ones(3, n_qubits))
+    x = torch.ones(3, n_qubits)
+    found, expected = compiled(x), twin(x)
     assert torch.allclose(found, expected, atol=1e-6)
-    found.sum().backward()
-    assert layer.quantum_params.grad is not None
+    for values in (found, expected):
+        values.square().sum().backward()
+    assert torch.allclose(layer.quantum_params.grad, twin.quantum_params.grad, atol=1e-5)
 
 
 @pytest.mark.parametrize(
