@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from qstore_db.errors import ArgumentError
 from qstore_db.layers.arguments import one_of, whole
-from qstore_db.quantum import Circuit, data
+from qstore_db.quantum import Circuit, encodings
 
 Entanglement: TypeAlias = "str | Sequence[tuple[int, int]]"
 ROTATIONS: Final = {"hardware_efficient": "yz", "rz_ry": "zy", "full_rotation": "xyz"}
@@ -54,30 +54,19 @@ def ansatz(
 
 
 def encoded(encoding: str, layers: Iterable[Circuit], n_qubits: int) -> Circuit:
-    """Data and trained layers.
-
-    angle: RY(x_i) on qubit i. iqp: H, RZ(x_i), RZZ(x_i x_j); slots are the x_i, then the products of all i < j.
-    reuploading: RY(x_i) before every layer. amplitude: nothing, as the state to begin with is the data.
-    """
+    """Data and trained layers: as `quantum.encodings` has them, and nothing for "amplitude", as the state to begin
+    with is the data."""
     one_of("encoding", encoding, ENCODINGS)
-    circuit = Circuit(n_qubits)
+    if encoding == "reuploading":
+        return encodings.encoding("reuploading", n_qubits, layers=tuple(layers))
     if encoding == "angle":
-        circuit = _turned(circuit)
+        circuit = encodings.encoding("angle", n_qubits)
     elif encoding == "iqp":
-        for qubit in range(n_qubits):
-            circuit = circuit.h(qubit)
-        for qubit in range(n_qubits):
-            circuit = circuit.rz(qubit, data(qubit))
-        for slot, (i, j) in enumerate(combinations(range(n_qubits), 2), n_qubits):
-            circuit = circuit.rzz(i, j, data(slot))
+        circuit = encodings.encoding("iqp", n_qubits)
+    else:
+        circuit = Circuit(n_qubits)
     for layer in layers:
-        circuit = (_turned(circuit) if encoding == "reuploading" else circuit).compose(layer)
-    return circuit
-
-
-def _turned(circuit: Circuit) -> Circuit:
-    for qubit in range(circuit.n_qubits):
-        circuit = circuit.ry(qubit, data(qubit))
+        circuit = circuit.compose(layer)
     return circuit
 
 

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from qstore_db.errors import ArgumentError
 from qstore_db.layers import arguments, diagnostics
-from qstore_db.layers.function import Expectations
+from qstore_db.layers.function import TRAJECTORIES, Expectations
 from qstore_db.layers.init import initial
+from qstore_db.layers.noise import without_noise
 from qstore_db.quantum import Circuit
 from qstore_db.quantum.observables import Observable
 
@@ -25,7 +26,7 @@ class LayerSpecs:
     """What one sample costs."""
 
     gates: Mapping[str, int]
-    """How many of each name; without those that prepare amplitudes."""
+    """How many of each name; without those that prepare amplitudes, and without noise."""
     depth: int
     """Gates on the longest path."""
     circuits: int
@@ -127,13 +128,14 @@ class CircuitModule(QuantumModule):
         gradient: str = "auto",
         shots: int | None = None,
         seed: int | None = None,
+        trajectories: int = TRAJECTORIES,
     ) -> None:
         super().__init__(config, output_dim)
         self.from_states = from_states
         """Whether rows of the input are states to begin with, rather than angles."""
         arguments.qubits(circuit.n_qubits)
         random = _random(seed)
-        self.expectations = Expectations(circuit, observables, gradient, shots, _drawn(random))
+        self.expectations = Expectations(circuit, observables, gradient, shots, _drawn(random), trajectories)
         self.quantum_params = nn.Parameter(initial(init, len(circuit.parameters), random))
 
     @property
@@ -142,7 +144,7 @@ class CircuitModule(QuantumModule):
         return self.expectations.circuit
 
     def specs(self) -> LayerSpecs:
-        its, runs = self.circuit.specs(), self.expectations
+        its, runs = without_noise(self.circuit).specs(), self.expectations
         return LayerSpecs(its.gates, its.depth, len(runs.bases), runs.gradient_circuits(), runs.shots)
 
     def dead_parameters(self) -> tuple[str, ...]:

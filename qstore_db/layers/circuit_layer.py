@@ -9,15 +9,18 @@ from torch import Tensor
 from qstore_db.errors import ArgumentError
 from qstore_db.layers import arguments
 from qstore_db.layers.base import CircuitModule
-from qstore_db.quantum import Circuit
+from qstore_db.layers.function import TRAJECTORIES
+from qstore_db.layers.noise import channels, with_noise
+from qstore_db.quantum import Channel, Circuit
 from qstore_db.quantum.observables import Observable
 
 
 class CircuitLayer(CircuitModule):
     """(..., n_slots) -> (..., n_observables). The circuit's data slots are columns of the input.
 
-    gradient, shots, init, seed: as `QuantumLayer` has them. Raises ArgumentError for circuits with channels,
-    measurements or resets.
+    The circuit may have channels, measurements and resets of its own, which act as averages over what happens.
+    noise: further channels, on every qubit at the end of the circuit. gradient, shots, init, trajectories, seed:
+    as `QuantumLayer` has them.
     """
 
     def __init__(
@@ -28,6 +31,8 @@ class CircuitLayer(CircuitModule):
         gradient: str = "auto",
         shots: int | None = None,
         init: str = "small",
+        noise: Channel | Sequence[Channel] | None = None,
+        trajectories: int = TRAJECTORIES,
         seed: int | None = None,
     ) -> None:
         if not isinstance(circuit, Circuit):
@@ -38,17 +43,20 @@ class CircuitLayer(CircuitModule):
             "gradient": gradient,
             "shots": shots,
             "init": init,
+            "noise": noise,
+            "trajectories": trajectories,
             "seed": seed,
         }
         super().__init__(
             kept,
-            circuit,
+            with_noise(circuit, channels(noise)),
             list(observables),
             output_dim=len(observables),
             init=init,
             gradient=gradient,
             shots=shots,
             seed=seed,
+            trajectories=trajectories,
         )
 
     def forward(self, x: Tensor, states: Tensor | None = None) -> Tensor:

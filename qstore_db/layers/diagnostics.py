@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from qstore_db.layers.arguments import whole
-from qstore_db.quantum import Program
+from qstore_db.layers.function import Expectations
 
 if TYPE_CHECKING:
     from qstore_db.layers.base import CircuitModule
@@ -58,13 +59,16 @@ def _gradients(
 ) -> Iterator[NDArray[np.float64]]:
     """(n_parameters,) each: of the values times normal weights whose squares sum to 1 on average."""
     circuit, observables, random = layer.circuit, layer.expectations.observables, np.random.default_rng(seed)
-    program = Program(circuit, observables)
+    exact = Expectations(circuit, observables, trajectories=layer.expectations.trajectories)
     for _ in range(samples):
-        angles = random.uniform(-np.pi, np.pi, len(circuit.parameters))
-        data = random.uniform(-np.pi, np.pi, (1, circuit.n_slots))
+        angles = torch.from_numpy(random.uniform(-np.pi, np.pi, len(circuit.parameters))).requires_grad_()
+        data = torch.from_numpy(random.uniform(-np.pi, np.pi, (1, circuit.n_slots)))
         states = None
         if layer.from_states:
-            states = random.normal(size=(1, 1 << circuit.n_qubits))
-            states /= np.linalg.norm(states)
+            states = torch.from_numpy(random.normal(size=(1, 1 << circuit.n_qubits)))
+            states = states / torch.linalg.vector_norm(states)
         weights = random.normal(size=(1, len(observables))) / np.sqrt(max(1, len(observables)))
-        yield program.gradients(angles, data, weights, states).parameters
+        with torch.enable_grad():
+            values = exact(angles, data, states)
+        (gradient,) = torch.autograd.grad(values, angles, torch.from_numpy(weights))
+        yield gradient.numpy()

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from qstore_db.errors import ArgumentError, VectorError
+from qstore_db.errors import ArgumentError
 from qstore_db.layers import arguments
 from qstore_db.layers.base import QuantumModule
+from qstore_db.quantum.encodings import no_direction, not_finite
 from qstore_db.quantum.torch_path import full_precision
 
 REDUCTIONS: Final = ("error", "truncate", "linear", "pca")
@@ -50,17 +53,15 @@ class EncodingLayer(QuantumModule):
                 "them fewer",
                 subject="x",
             )
-        zero_is_fine = self._on_zero == "ground"
-        rows = x.reshape(-1, x.shape[-1])
-        norms = torch.ops.qstore.row_norms(rows, zero_is_fine).unsqueeze(1)
-        padded = nn.functional.pad(rows, (0, self._target - x.shape[-1]))
-        if zero_is_fine:
-            ground = torch.zeros_like(padded[:1])
+        rows = nn.functional.pad(x.reshape(-1, x.shape[-1]), (0, self._target - x.shape[-1]))
+        largest = torch.ops.qstore.largest_of_rows(rows.detach(), self._on_zero == "ground").unsqueeze(1)
+        # Divided by the largest first: squares of very small and very large values would be no such numbers.
+        found: Tensor = rows / torch.where(largest == 0.0, 1.0, largest)
+        if self._on_zero == "ground":
+            ground = torch.zeros_like(found[:1])
             ground[:, 0] = 1.0
-            zero = norms == 0.0
-            found = torch.where(zero, ground, padded / torch.where(zero, 1.0, norms))
-        else:
-            found = padded / norms
+            found = torch.where(largest == 0.0, ground, found)
+        found = found / torch.linalg.vector_norm(found, dim=1, keepdim=True)
         return found.reshape(*x.shape[:-1], self._target)
 
     def fit(self, x: Tensor) -> EncodingLayer:
@@ -125,37 +126,22 @@ def _mapped(linear: nn.Module, x: Tensor) -> Tensor:
 
 
 # As an operator of its own, so that looking at the values does not break a compiled graph.
-@torch.library.custom_op("qstore::row_norms", mutates_args=())
-def _row_norms(x: Tensor, zero_is_fine: bool) -> Tensor:
+@torch.library.custom_op("qstore::largest_of_rows", mutates_args=())
+def _largest_of_rows(x: Tensor, zero_is_fine: bool) -> Tensor:
     finite = torch.isfinite(x).all(dim=1)
     if not finite.all():
-        raise VectorError(f"row {_first(~finite)} of x has values that are not finite", subject="x")
-    norms: Tensor = torch.linalg.vector_norm(x, dim=1)
-    if not zero_is_fine and not norms.all():
-        raise VectorError(
-            f"row {_first(norms == 0)} of x is all zero and has no direction; leave it out, or use "
-            "on_zero='ground'",
-            subject="x",
-        )
-    return norms
+        raise not_finite(_where(~finite))
+    largest = x.abs().amax(dim=1)
+    if not zero_is_fine and not largest.all():
+        raise no_direction(_where(largest == 0))
+    return largest
 
 
-@_row_norms.register_fake
+@_largest_of_rows.register_fake
 def _(x: Tensor, zero_is_fine: bool) -> Tensor:  # noqa: ARG001
     return x.new_empty(x.shape[0])
 
 
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(inputs[0], output)
-
-
-def _back(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-    x, norms = ctx.saved_tensors
-    return (gradient / torch.where(norms == 0, 1.0, norms)).unsqueeze(1) * x, None
-
-
-_row_norms.register_autograd(_back, setup_context=_remember)
-
-
-def _first(rows: Tensor) -> int:
-    return int(rows.nonzero()[0])
+def _where(rows: Tensor) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = rows.nonzero()[:, 0].cpu().numpy()
+    return found

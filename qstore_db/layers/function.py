@@ -6,7 +6,9 @@ gradients of the second are taken through `TorchProgram`, and so are those of an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from importlib.util import find_spec
 from itertools import count
 from typing import Any, Final, TypeAlias
@@ -17,17 +19,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qstore_db.errors import ArgumentError, VectorError
+from qstore_db.errors import ArgumentError
+from qstore_db.layers.arguments import whole
+from qstore_db.layers.noise import planned
 from qstore_db.layers.sampled import Sampled
 from qstore_db.quantum import Circuit, Program, spsa
-from qstore_db.quantum.observables import Observable, measured_together
+from qstore_db.quantum.encodings import not_finite
+from qstore_db.quantum.observables import Observable, check_observables, measured_together
 from qstore_db.quantum.shift import Evaluate, ParameterShift, Slopes
+from qstore_db.quantum.torch_density import DensityProgram
 from qstore_db.quantum.torch_path import TorchProgram, full_precision
+from qstore_db.quantum.trajectories import draws
 
 Numbers: TypeAlias = NDArray[Any]
 GRADIENTS: Final = ("auto", "adjoint", "parameter_shift", "spsa")
+TRAJECTORIES: Final = 100
 _COMPILED: Final = find_spec("numba") is not None
 """Without Numba, Torch is the faster way."""
+_USUAL: Final = torch._C._dispatch_tls_local_include_set(), torch._C._dispatch_tls_local_exclude_set()
+"""What is switched on and off in Torch where nobody compiles."""
 _KNOWN: WeakValueDictionary[str, Expectations] = WeakValueDictionary()
 """Operators take tensors and texts only: by which text each is found while its layer lives."""
 _numbers = count()
@@ -39,7 +49,8 @@ class Expectations:
     gradient: "adjoint" is exact; "parameter_shift" and "spsa" use circuits only, as hardware must. "auto" is
     "adjoint", or "parameter_shift" where there are shots. shots: values are means over so many shots of each
     circuit; None for exact ones. seed: of the shots and of SPSA, which then go on from call to call.
-    Raises ArgumentError for unknown names, and for an adjoint of shots.
+    trajectories: how many are run of each sample where noise is drawn, see `layers.noise`. Raises ArgumentError
+    for unknown names, for an adjoint of shots, and for noise with shots or with gradients by circuits.
     """
 
     def __init__(
@@ -49,6 +60,7 @@ class Expectations:
         gradient: str = "auto",
         shots: int | None = None,
         seed: int | np.random.Generator = 0,
+        trajectories: int = TRAJECTORIES,
     ) -> None:
         if gradient not in GRADIENTS:
             raise ArgumentError(
@@ -66,10 +78,21 @@ class Expectations:
         self.method = gradient
         if gradient == "auto":
             self.method = "adjoint" if shots is None else "parameter_shift"
+        check_observables(self.observables, circuit.n_qubits)
+        self._plan = planned(circuit, self.observables)
+        if self._plan.circuit is not circuit and (shots is not None or self.method != "adjoint"):
+            name = "gradient" if shots is None else "shots"
+            raise ArgumentError(
+                f"{name}={gradient if shots is None else shots!r} with noise: it is computed exactly, with "
+                "gradient='auto' and shots=None",
+                subject=name,
+            )
+        whole("trajectories", trajectories)
+        self.trajectories = trajectories
+        self._repeats = 1 if self._plan.drawn is None else trajectories
         self.bases = measured_together(self.observables, circuit.n_qubits)
         """One circuit for each."""
         self._random = np.random.default_rng(seed)
-        self._torch = TorchProgram(circuit, self.observables)
         self._shift = ParameterShift(circuit) if self.method == "parameter_shift" else None
         self._sampled = None if shots is None else Sampled(circuit, self.observables, shots, self._random)
         self._programs: dict[torch.dtype, Program] = {}
@@ -78,7 +101,14 @@ class Expectations:
         _KNOWN[self.key] = self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Expectations, (self.circuit, self.observables, self.gradient, self.shots, self._random)
+        return Expectations, (
+            self.circuit,
+            self.observables,
+            self.gradient,
+            self.shots,
+            self._random,
+            self.trajectories,
+        )
 
     def __call__(self, parameters: Tensor, data: Tensor, states: Tensor | None = None) -> Tensor:
         """(batch, n_observables), differentiable by all three.
@@ -86,8 +116,15 @@ class Expectations:
         parameters: (n_parameters,), data: (batch, n_slots), states: (batch, 2^n) or None; all float32 or all
         float64 (states may be complex) and on one device.
         """
-        found: Tensor = torch.ops.qstore.expectations(parameters, data, states, self.key)
-        return found
+        if self._plan.drawn is None:
+            found: Tensor = torch.ops.qstore.expectations(parameters, data, states, self.key)
+            return found
+        drawn = torch.ops.qstore.draws(data.detach(), self.key)
+        rows = torch.cat([data.repeat_interleave(self._repeats, dim=0), drawn], dim=1)
+        began = None if states is None else states.repeat_interleave(self._repeats, dim=0)
+        each = torch.ops.qstore.expectations(parameters, rows, began, self.key)
+        mean: Tensor = each.reshape(len(data), self._repeats, len(self.observables)).mean(dim=1)
+        return mean
 
     def gradient_circuits(self, *, of_data: bool = True) -> int:
         """How many circuits a sample's gradient takes where only circuits can be run; 0 for the adjoint."""
@@ -99,12 +136,13 @@ class Expectations:
 
     def values(self, parameters: Tensor, data: Tensor, states: Tensor | None) -> Tensor:
         if not torch.isfinite(data).all():
-            row = int((~torch.isfinite(data)).any(dim=1).nonzero()[0])
-            raise VectorError(f"row {row} of x has values that are not finite", subject="x")
+            rows = _array((~torch.isfinite(data)).any(dim=1).nonzero()[:, 0])
+            raise not_finite(np.unique(rows // self._repeats))
         if len(data) == 0:
             return data.new_zeros(0, len(self.observables))
         if self.shots is None and not self._compiled(parameters):
-            return self._torch.values(parameters, data, states).clone()
+            with _all_of_torch():
+                return self._torch.values(parameters, data, states).clone()
         evaluate = self._program(parameters.dtype).values if self._sampled is None else self._sampled
         found = evaluate(_array(parameters), _array(data), None if states is None else _array(states))
         return _tensor(found, data)
@@ -123,7 +161,8 @@ class Expectations:
             )
         if self.method == "adjoint" and not self._compiled(parameters):
             inputs = [each for each in (parameters, data, states) if each is not None]
-            first = self._first(inputs, weights)
+            with _all_of_torch():
+                first = self._first(inputs, weights)
             return first[0], first[1], first[2] if len(first) == 3 else none
         arrays = _array(parameters), _array(data), _array(weights)
         began = None if states is None else _array(states)
@@ -168,14 +207,28 @@ class Expectations:
         found: tuple[Tensor, ...] = torch.func.vjp(self._torch.values, *inputs)[1](weights)
         return found
 
-    @staticmethod
-    def _compiled(parameters: Tensor) -> bool:
-        return _COMPILED and parameters.device.type == "cpu"
+    def draws(self, like: Tensor) -> Tensor:
+        """(batch * trajectories, further slots): which Pauli operators act where."""
+        assert self._plan.drawn is not None
+        return _tensor(draws(self._plan.drawn, len(like) * self._repeats, self._random), like)
+
+    @property
+    def n_drawn(self) -> int:
+        """How many further slots."""
+        return self._plan.circuit.n_slots - self.circuit.n_slots
+
+    @cached_property
+    def _torch(self) -> TorchProgram:
+        kind = DensityProgram if self._plan.mixed else TorchProgram
+        return kind(self._plan.circuit, self._plan.observables)
+
+    def _compiled(self, parameters: Tensor) -> bool:
+        return _COMPILED and parameters.device.type == "cpu" and not self._plan.mixed
 
     def _program(self, dtype: torch.dtype) -> Program:
         if dtype not in self._programs:
             real = np.float32 if dtype == torch.float32 else np.float64
-            self._programs[dtype] = Program(self.circuit, self.observables, real)
+            self._programs[dtype] = Program(self._plan.circuit, self._plan.observables, real)
         return self._programs[dtype]
 
     def _evaluator(self, dtype: torch.dtype) -> Evaluate:
@@ -189,6 +242,17 @@ class Expectations:
                 else Sampled(circuit, self.observables, self.shots, self._random)
             )
         return self._evaluators[dtype]
+
+
+@contextmanager
+def _all_of_torch() -> Iterator[None]:
+    """What operators do, done as anywhere else.
+
+    Compiled graphs call operators with parts of Torch switched off, which then does nothing without a word:
+    conjugation and `vjp` among them (seen with Torch 2.x: `z.conj() * 1` is z).
+    """
+    with torch._C._ForceDispatchKeyGuard(*_USUAL), torch.no_grad():
+        yield
 
 
 def _alone(tensor: Tensor) -> Tensor:
@@ -211,6 +275,17 @@ def _tensor(array: Numbers, like: Tensor) -> Tensor:
 @torch.library.custom_op("qstore::expectations", mutates_args=())
 def _expectations(parameters: Tensor, data: Tensor, states: Tensor | None, key: str) -> Tensor:
     return _KNOWN[key].values(parameters, data, states)
+
+
+@torch.library.custom_op("qstore::draws", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,))
+def _draws(like: Tensor, key: str) -> Tensor:
+    return _KNOWN[key].draws(like)
+
+
+@_draws.register_fake
+def _(like: Tensor, key: str) -> Tensor:
+    its = _KNOWN[key]
+    return like.new_empty(like.shape[0] * its.trajectories, its.n_drawn)
 
 
 @_expectations.register_fake

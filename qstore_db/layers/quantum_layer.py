@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
@@ -14,7 +15,9 @@ from qstore_db.layers import arguments
 from qstore_db.layers.ansatz import Entanglement, ansatz, encoded
 from qstore_db.layers.base import CircuitModule, LayerSpecs
 from qstore_db.layers.encoding import EncodingLayer
-from qstore_db.quantum import pauli
+from qstore_db.layers.function import TRAJECTORIES
+from qstore_db.layers.noise import channels, with_noise
+from qstore_db.quantum import Channel, pauli
 
 
 class QuantumLayer(CircuitModule):
@@ -31,7 +34,11 @@ class QuantumLayer(CircuitModule):
     init: "small" (within 0.1 of 0), "uniform" or "normal".
     input_grad: whether the gradient goes on to the input. None: yes, and an error where that needs two circuits for
         each of the 2^n_qubits amplitudes (amplitude encoding without the adjoint), which must be asked for.
-    seed: of initial angles, shots and SPSA; None draws one from Torch's.
+    noise: channels on every qubit after each layer of the ansatz, one after the other where there are several.
+        Values are those of the density matrix, exactly, up to 10 qubits, and for any number at depth 1. Beyond,
+        Pauli channels (depolarising and flips) only, as means over so many `trajectories`, drawn anew in each
+        call. Needs gradient="auto" or "adjoint", and no shots.
+    seed: of initial angles, shots, trajectories and SPSA; None draws one from Torch's.
 
     Raises ArgumentError that names the argument, and VectorError for rows that are not finite.
     """
@@ -51,6 +58,8 @@ class QuantumLayer(CircuitModule):
         shots: int | None = None,
         init: str = "small",
         input_grad: bool | None = None,
+        noise: Channel | Sequence[Channel] | None = None,
+        trajectories: int = TRAJECTORIES,
         seed: int | None = None,
     ) -> None:
         arguments.qubits(n_qubits)
@@ -70,11 +79,14 @@ class QuantumLayer(CircuitModule):
             "shots": shots,
             "init": init,
             "input_grad": input_grad,
+            "noise": noise,
+            "trajectories": trajectories,
             "seed": seed,
         }
+        layers = _layers(n_qubits, depth, entanglement, ansatz)
         super().__init__(
             kept,
-            encoded(encoding, _layers(n_qubits, depth, entanglement, ansatz), n_qubits),
+            encoded(encoding, [with_noise(each, channels(noise)) for each in layers], n_qubits),
             [pauli(f"{letter}{qubit}") for letter in bases for qubit in range(n_qubits)],
             output_dim=n_qubits * len(bases),
             from_states=encoding == "amplitude",
@@ -82,6 +94,7 @@ class QuantumLayer(CircuitModule):
             gradient=gradient,
             shots=shots,
             seed=seed,
+            trajectories=trajectories,
         )
         self._n_qubits, self._encoding, self._input_grad = n_qubits, encoding, input_grad
         self._pairs = list(combinations(range(n_qubits), 2))

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from qstore_db.quantum import Circuit, PauliString, PauliSum, Projector
+from qstore_db.quantum import Circuit
 from qstore_db.quantum.observables import Observable, measured_together
+from qstore_db.quantum.sampling import in_basis, read_in_basis
 from qstore_db.quantum.torch_path import TorchProgram
 
 Numbers = NDArray[Any]
@@ -24,8 +25,12 @@ class Sampled:
     ) -> None:
         self._shots, self._random, self._n_observables = shots, random, len(observables)
         bases = measured_together(observables, circuit.n_qubits)
+        outcomes = np.arange(1 << circuit.n_qubits)
         self._parts = [
-            (TorchProgram(_in_basis(circuit, basis), ()), _read(observables, bases, number))
+            (
+                TorchProgram(in_basis(circuit, basis), ()),
+                np.column_stack([read_in_basis(each, outcomes, bases, number) for each in observables]),
+            )
             for number, basis in enumerate(bases)
         ]
 
@@ -41,41 +46,3 @@ class Sampled:
             probabilities /= probabilities.sum(axis=1, keepdims=True)
             found += self._random.multinomial(self._shots, probabilities) @ read / self._shots
         return found.astype(parameters.dtype)
-
-
-def _in_basis(circuit: Circuit, basis: str) -> Circuit:
-    for qubit, letter in enumerate(basis):
-        if letter == "Y":
-            circuit = circuit.sdg(qubit)
-        if letter in "XY":
-            circuit = circuit.h(qubit)
-    return circuit
-
-
-def _read(observables: Sequence[Observable], bases: Sequence[str], number: int) -> NDArray[np.float64]:
-    """(2^n, n_observables): what each outcome in a basis says of each observable; 0 where others say it."""
-    n_qubits = len(bases[number])
-    index = np.arange(1 << n_qubits)
-    read = np.zeros((len(index), len(observables)))
-    for column, observable in enumerate(observables):
-        if isinstance(observable, Projector):
-            if _home(PauliString(tuple((qubit, "Z") for qubit in observable.qubits)), bases) == number:
-                bits = [index >> (n_qubits - 1 - qubit) & 1 for qubit in observable.qubits]
-                read[:, column] = np.all(
-                    [its == bit for its, bit in zip(bits, observable.bits, strict=True)], axis=0
-                )
-            continue
-        for factor, string in observable.terms if isinstance(observable, PauliSum) else ((1.0, observable),):
-            if _home(string, bases) == number:
-                mask = sum(1 << (n_qubits - 1 - qubit) for qubit in string.qubits)
-                read[:, column] += factor * (1.0 - 2.0 * (np.bitwise_count(index & mask) & 1))
-    return read
-
-
-def _home(string: PauliString, bases: Sequence[str]) -> int:
-    """The first basis in which it can be read."""
-    return next(
-        number
-        for number, basis in enumerate(bases)
-        if all(basis[qubit] == letter for qubit, letter in string.factors)
-    )

@@ -18,7 +18,7 @@ from qstore_db.quantum.circuit import Circuit, Values
 from qstore_db.quantum.gates import Matrix
 from qstore_db.quantum.memory import check_memory, in_words, state_bytes
 from qstore_db.quantum.observables import Observable, PauliString, PauliSum
-from qstore_db.quantum.operations import Apply, Unitary, kraus_of
+from qstore_db.quantum.operations import Apply, Measure, Noise, Reset, Unitary, kraus_of
 from qstore_db.quantum.plain import Reals
 
 MAX_QUBITS: Final = 10
@@ -37,12 +37,7 @@ def density_matrix(
 def run(circuit: Circuit, parameters: Reals, data: Reals) -> NDArray[np.complex128]:
     """(batch, 2^n, 2^n). The others as `plain.run` takes them."""
     n_qubits, batch = circuit.n_qubits, len(data)
-    if n_qubits > MAX_QUBITS:
-        raise ArgumentError(
-            f"n_qubits={n_qubits}: a density matrix of them takes {in_words(state_bytes(2 * n_qubits))}, and is "
-            f"computed up to {MAX_QUBITS} qubits; run the circuit as trajectories",
-            subject="n_qubits",
-        )
+    check_size(n_qubits)
     check_memory(n_qubits, batch << n_qubits)
     matrices = np.zeros((batch, 1 << 2 * n_qubits), np.complex128)
     matrices[:, 0] = 1.0
@@ -53,10 +48,25 @@ def run(circuit: Circuit, parameters: Reals, data: Reals) -> NDArray[np.complex1
             matrices = plain.applied(matrices, matrix, operation.qubits)
             matrices = plain.applied(matrices, matrix.conj(), columns)
         else:
-            kraus = kraus_of(operation)
-            both: Matrix = np.einsum("kab,kcd->acbd", kraus, kraus.conj()).reshape(4, 4)
-            matrices = plain.applied(matrices, both, operation.qubits + columns)
+            matrices = plain.applied(matrices, on_both(operation), operation.qubits + columns)
     return matrices.reshape(batch, 1 << n_qubits, 1 << n_qubits)
+
+
+def on_both(operation: Noise | Measure | Reset) -> Matrix:
+    """(4, 4): what it does to a qubit's row and column, the row the more significant."""
+    kraus = kraus_of(operation)
+    both: Matrix = np.einsum("kab,kcd->acbd", kraus, kraus.conj()).reshape(4, 4)
+    return both
+
+
+def check_size(n_qubits: int) -> None:
+    """Raises ArgumentError beyond 10 qubits."""
+    if n_qubits > MAX_QUBITS:
+        raise ArgumentError(
+            f"n_qubits={n_qubits}: a density matrix of them takes {in_words(state_bytes(2 * n_qubits))}, and is "
+            f"computed up to {MAX_QUBITS} qubits; run the circuit as trajectories",
+            subject="n_qubits",
+        )
 
 
 def probabilities(matrices: NDArray[np.complex128]) -> Reals:

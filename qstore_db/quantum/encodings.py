@@ -125,16 +125,30 @@ def amplitude_states(
     largest = np.abs(values).max(axis=1, keepdims=True)
     zero = np.flatnonzero(largest == 0.0)
     if len(zero) and on_zero == "error":
-        raise VectorError(
-            f"rows {_listed(zero)} of x are all zero and have no state; leave them out, or use on_zero='ground'",
-            subject="x",
-        )
+        raise no_direction(zero)
     found = np.zeros((len(values), 1 << size), values.dtype)
     # Divided by the largest first: squares of very small and very large values would not be numbers of this size.
     found[:, :width] = values / np.where(largest == 0.0, 1.0, largest)
     found[zero, 0] = 1.0
     found /= np.linalg.norm(found, axis=1, keepdims=True)
     return found
+
+
+def no_direction(rows: NDArray[np.intp]) -> VectorError:
+    """The error for rows of x that are all zero."""
+    one = len(rows) == 1
+    return VectorError(
+        f"{_rows(rows)} of x {'is' if one else 'are'} all zero and {'has' if one else 'have'} no direction; leave "
+        f"{'it' if one else 'them'} out, or use on_zero='ground'",
+        subject="x",
+    )
+
+
+def not_finite(rows: NDArray[np.intp]) -> VectorError:
+    """The error for rows of x with NaN or infinity."""
+    return VectorError(
+        f"{_rows(rows)} of x {'has' if len(rows) == 1 else 'have'} values that are not finite", subject="x"
+    )
 
 
 def iqp_features(x: ArrayLike) -> Reals:
@@ -204,8 +218,9 @@ def _values(x: ArrayLike, ndim: int, name: str, *, is_complex: bool = False) -> 
         raise VectorError(f"{name} of shape {values.shape} given, not of {ndim} dimensions", subject=name)
     finite = np.isfinite(values)
     if not finite.all():
-        where = f"rows {_listed(np.flatnonzero(~finite.all(axis=1)))} of {name}" if ndim == 2 else name
-        raise VectorError(f"{where} has values that are not finite", subject=name)
+        if ndim == 2:
+            raise not_finite(np.flatnonzero(~finite.all(axis=1)))
+        raise VectorError(f"{name} has values that are not finite", subject=name)
     return values
 
 
@@ -222,5 +237,6 @@ def _counted(name: str, value: int) -> int:
     return int(value)
 
 
-def _listed(rows: NDArray[np.intp]) -> str:
-    return ", ".join(map(str, rows[:10])) + (f" and {len(rows) - 10} more" if len(rows) > 10 else "")
+def _rows(rows: NDArray[np.intp]) -> str:
+    listed = ", ".join(map(str, rows[:10])) + (f" and {len(rows) - 10} more" if len(rows) > 10 else "")
+    return f"row{'s' if len(rows) > 1 else ''} {listed}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,10 +44,19 @@ def check_memory(
             f"{in_words(state_bytes(n_qubits, dtype=dtype))})",
             subject="n_qubits",
         )
-    needed = state_bytes(n_qubits, batch, copies, dtype)
+    check_bytes(state_bytes(n_qubits, batch, copies, dtype), n_qubits, batch)
+
+
+def check_bytes(
+    needed: int, n_qubits: int, batch: int = 1, available_there: Callable[[], int | None] | None = None
+) -> None:
+    """The same for what takes `needed` bytes to run `batch` states.
+
+    available_there: asked where that is more than is always there; without it, the memory of this machine.
+    """
     if needed <= _ALWAYS_THERE:
         return
-    available = available_bytes()
+    available = available_bytes() if available_there is None else available_there()
     if available is not None and needed > available:
         raise ArgumentError(
             f"n_qubits={n_qubits}: {batch} states need {in_words(needed)} with their working copies, and "

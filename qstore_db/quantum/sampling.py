@@ -103,7 +103,7 @@ def estimate(
     for number, basis in enumerate(bases):
         drawn = _drawn(probabilities(in_basis(circuit, basis), parameters, rows), shots, rng)
         for column, observable in enumerate(observables):
-            read = _read(observable, drawn, bases, number)
+            read = read_in_basis(observable, drawn, bases, number)
             values[:, column] += read.mean(axis=1)
             variances[:, column] += read.var(axis=1) / shots
     if inputs.ndim == 1:
@@ -148,16 +148,16 @@ def _drawn(probs: Reals, shots: int, rng: np.random.Generator) -> Outcomes:
     return drawn
 
 
-def _read(observable: Observable, drawn: Outcomes, bases: Sequence[str], number: int) -> Reals:
-    """(batch, shots): what each shot in basis `number` says of it; of what is read in other bases, nothing."""
-    n_qubits, total = len(bases[number]), np.zeros(drawn.shape)
+def read_in_basis(observable: Observable, outcomes: Outcomes, bases: Sequence[str], number: int) -> Reals:
+    """What each outcome in basis `number` says of it; of what is read in other bases, nothing."""
+    n_qubits, total = len(bases[number]), np.zeros(outcomes.shape)
     if isinstance(observable, Projector):
         asked = PauliString(tuple((qubit, "Z") for qubit in observable.qubits))
-        return total + observable.holds(drawn, n_qubits) if _home(asked, bases) == number else total
+        return total + observable.holds(outcomes, n_qubits) if _home(asked, bases) == number else total
     for factor, string in (observable * 1.0).terms:
         if _home(string, bases) == number:
             mask = sum(1 << (n_qubits - 1 - qubit) for qubit in string.qubits)
-            total += factor * (1.0 - 2.0 * (np.bitwise_count(drawn & mask) & 1))
+            total += factor * (1.0 - 2.0 * (np.bitwise_count(outcomes & mask) & 1))
     return total
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,17 @@ def moved_by(states: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
     return found
 
 
+def in_turn(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where entries of density matrices lie: bits of row and column in turn, those of a qubit side by side."""
+    found, bits = (
+        np.zeros(np.broadcast_shapes(rows.shape, columns.shape), np.int64),
+        int(rows.max()).bit_length(),
+    )
+    for bit in range(bits):
+        found |= (rows >> bit & 1) << (2 * bit + 1) | (columns >> bit & 1) << 2 * bit
+    return found
+
+
 class Readout:
     """Expectation values of observables on `n_qubits`."""
 
@@ -64,22 +75,42 @@ class Readout:
         self._index = index
 
     def values(self, psi: Tensor) -> Tensor:
-        """(1 or batch, n_observables)"""
-        device, real = psi.device, psi.real.dtype
+        """(1 or batch, n_observables) of states (1 or batch, 2^n)."""
+
+        def entries(flip: int) -> Tensor:
+            if not flip:
+                return psi.real.square() + psi.imag.square()
+            index = self._constants(("index", flip), self._index ^ flip, psi.device, torch.int64)
+            return moved_by(psi, index, index).conj() * psi
+
+        return self._read(entries, psi)
+
+    def mixed_values(self, rho: Tensor) -> Tensor:
+        """(1 or batch, n_observables) of density matrices (1 or batch, 4^n), entries where `in_turn` says."""
+
+        def entries(flip: int) -> Tensor:
+            places = in_turn(self._index, self._index ^ flip)
+            index = self._constants(("entries", flip), places, rho.device, torch.int64)
+            found = rho.index_select(1, index)
+            return found if flip else found.real
+
+        return self._read(entries, rho)
+
+    def _read(self, entries: Callable[[int], Tensor], states: Tensor) -> Tensor:
+        """entries: those of the density matrices at (i, i ^ flip), real for a flip of 0."""
+        device, real = states.device, states.real.dtype
         tensor, found = self._constants, []
         if self._diagonal is not None:
-            weights = psi.real.square() + psi.imag.square()
-            found.append(weights @ tensor("diagonal", self._diagonal, device, real))
+            found.append(entries(0) @ tensor("diagonal", self._diagonal, device, real))
         for flip, signs in self._flipping.items():
-            index = tensor(("index", flip), self._index ^ flip, device, torch.int64)
-            overlap = moved_by(psi, index, index).conj() * psi
+            overlap = entries(flip)
             # Re(p v) of a phase p that is 1, -1, i or -i
             found.append(
                 overlap.real @ tensor(("real", flip), signs.real, device, real)
                 - overlap.imag @ tensor(("imag", flip), signs.imag, device, real)
             )
         if not found:
-            return psi.real.new_zeros(len(psi), 0)
+            return states.real.new_zeros(len(states), self._sums.shape[1])
         return torch.cat(found, dim=1) @ tensor("sums", self._sums, device, real)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -15,6 +15,13 @@ from qstore_db.quantum.circuit import Circuit
 from qstore_db.quantum.gates import Matrix, Turn
 from qstore_db.quantum.operations import Apply
 
+Made: TypeAlias = NDArray[Any] | Callable[[], NDArray[Any]]
+"""An array, or what makes it."""
+
+
+def made(array: Made) -> NDArray[Any]:
+    return array() if callable(array) else array
+
 
 class Constants:
     """Arrays as tensors, each moved once to every device and precision that asks."""
@@ -22,12 +29,19 @@ class Constants:
     def __init__(self) -> None:
         self._made: dict[tuple[object, torch.device, torch.dtype], Tensor] = {}
 
-    def __call__(self, name: object, array: NDArray[Any], device: torch.device, dtype: torch.dtype) -> Tensor:
+    def __call__(
+        self,
+        name: object,
+        array: Made,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> Tensor:
+        """array: made only where it is not there yet."""
         key = name, device, dtype
         if key not in self._made:
             # A tensor made under inference mode could never again be part of a gradient.
             with torch.inference_mode(False):
-                self._made[key] = torch.tensor(array, device=device, dtype=dtype)
+                self._made[key] = torch.tensor(made(array), device=device, dtype=dtype)
         return self._made[key]
 
 

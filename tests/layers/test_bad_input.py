@@ -22,7 +22,7 @@ from qstore_db.layers import (
     QuantumReadout,
     gradient_variance,
 )
-from qstore_db.quantum import Channel, Circuit, pauli
+from qstore_db.quantum import Circuit, pauli
 
 MADE_WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: QuantumLayer(0), "n_qubits"),
@@ -70,7 +70,6 @@ MADE_WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: DecodingLayer(0), "output_dim"),
     (lambda: QuantumAwareNormalization(2, limit=4.0), "limit"),
     (lambda: CircuitLayer("h 0", []), "circuit"),
-    (lambda: CircuitLayer(Circuit(1).noise(Channel("bit_flip", 0.1)), [pauli("Z0")]), "circuit"),
     (lambda: CircuitLayer(Circuit(1), [pauli("Z1")]), "observables"),
     (lambda: gradient_variance(QuantumLayer(1), 1), "samples"),
 ]

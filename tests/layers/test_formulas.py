@@ -60,6 +60,11 @@ def test_amplitudes_are_the_row_normalised_and_padded() -> None:
     assert close(layer(x.double()), expected, 1e-12)
 
 
+def test_rows_may_be_as_small_and_as_large_as_numbers_are() -> None:
+    x = torch.tensor([[3e-40, 4e-40], [-3e38, 3e38]])
+    assert torch.allclose(EncodingLayer(2)(x), torch.tensor([[0.6, 0.8], [-(0.5**0.5), 0.5**0.5]]), atol=1e-5)
+
+
 def test_rows_of_zeros_can_be_the_ground_state_and_then_have_no_gradient() -> None:
     x = torch.tensor([[0.0, 0.0], [0.0, 2.0]], requires_grad=True)
     found = EncodingLayer(4, on_zero="ground")(x)

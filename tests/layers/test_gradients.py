@@ -75,83 +75,126 @@ def test_a_quantum_layer_with_any_two_options(
     check(layer, uniform(2, width))
 
 
-LAYERS: dict[str, Callable[[], tuple[nn.Module, Tensor]]] = {
-    **{
-        f"extractor-{entanglement}-{bases}-{reduce}": lambda e=entanglement, b=bases, r=reduce: (
-            QuantumFeatureExtractor(2, 1, e, tuple(b), reduce=r, seed=1),
-            uniform(2, 4 if r == "error" else 6),
-        )
-        for entanglement, bases, reduce in [
-            ("full", "ZXY", "error"),
-            ("linear", "Z", "truncate"),
-            ("circular", "Y", "linear"),
-        ]
-    },
-    **{
-        f"nonlinearity-{kind}-{bases}": lambda k=kind, b=bases: (
-            QuantumNonlinearity(2, k, 0.3, measurement_bases=tuple(b)),
-            uniform(3, 2 * len(b)),
-        )
-        for kind, bases in [
-            ("amplitude_damping", "Z"),
-            ("amplitude_damping", "XZ"),
-            ("phase_damping", "ZX"),
-            ("parametric", "Z"),
-            ("parametric", "ZY"),
-        ]
-    },
-    **{
-        f"pooling-{kind}": lambda k=kind: (QuantumPooling(5, 2, k), uniform(2, 5))
-        for kind in ("partial_trace", "measurement", "amplitude_damping")
-    },
-    **{
-        f"readout-{output}-{unused}": lambda o=output, u=unused: (
-            QuantumReadout(2, 3, output=o, unused=u, seed=1),
-            uniform(2, 4),
-        )
-        for output in ("log_probs", "probs")
-        for unused in ("renormalise", "penalise", "extra_class")
-    },
-    **{
-        f"encoding-{reduce}-{on_zero}": lambda r=reduce, z=on_zero: (
-            EncodingLayer(4, r, on_zero=z),
-            uniform(2, 3 if r == "error" else 6),
-        )
-        for reduce in ("error", "truncate", "linear")
-        for on_zero in ("error", "ground")
-    },
-    "encoding-pca": lambda: (
-        EncodingLayer(2, "pca").double().fit(uniform(6, 4).double()),
-        uniform(2, 4).double(),
+BASES = [("Z",), ("X",), ("Y",), ("Z", "X", "Y")]
+INITS = ["small", "uniform", "normal"]
+TOPOLOGIES = ["linear", "circular", "full", ((1, 0),)]
+Made = tuple[nn.Module, Tensor]
+
+
+def extractor(**options: Any) -> Made:
+    layer = QuantumFeatureExtractor(2, **options, seed=1).double()
+    if options["reduce"] == "pca":
+        layer.encoding.fit(uniform(7, 6).double())
+    return layer, uniform(2, 4 if options["reduce"] == "error" else 6)
+
+
+def encoding(width: int, **options: Any) -> Made:
+    layer = EncodingLayer(4, **options).double()
+    if options["reduce"] == "pca":
+        layer.fit(uniform(7, width).double())
+    return layer, uniform(2, min(width, 4) if options["reduce"] == "error" else width)
+
+
+def nonlinearity(bases: tuple[str, ...], **options: Any) -> Made:
+    return QuantumNonlinearity(2, measurement_bases=bases, **options), uniform(3, 2 * len(bases))
+
+
+def normalization(training: bool, **options: Any) -> Made:
+    return QuantumAwareNormalization(2, **options).train(training), uniform(4, 2)
+
+
+def sequential(entanglement: Any, pool_size: int, end: str, output: str, unused: str) -> Made:
+    kept = 4 // pool_size
+    last: Any = QuantumReadout(kept, 3 if kept > 1 else 1, output=output, unused=unused, seed=2)
+    if end != "readout":
+        last = QuantumFeatureExtractor(kept, 1, (), tuple(end), seed=2)
+    first = QuantumFeatureExtractor(4, 1, entanglement, None, init="normal", seed=1)
+    return QuantumSequential(first, QuantumPooling(4, pool_size), last), uniform(2, 16)
+
+
+CASES: list[tuple[Callable[..., Made], dict[str, list[Any]]]] = [
+    (
+        extractor,
+        {
+            "depth": [1, 2],
+            "entanglement": TOPOLOGIES,
+            "measurement_bases": BASES,
+            "backend": [None, "simulator", "mock"],
+            "reduce": ["error", "truncate", "linear", "pca"],
+            "init": INITS,
+        },
     ),
-    "decoding": lambda: (DecodingLayer(), uniform(2, 3)),
-    "decoding-2": lambda: (DecodingLayer(2), uniform(2, 3)),
-    "adaptive": lambda: (AdaptiveLayer(2, seed=1), uniform(2, 2)),
-    "normalization": lambda: (QuantumAwareNormalization(2), uniform(4, 2)),
-    "fused": lambda: (
-        QuantumSequential(
-            QuantumFeatureExtractor(3, 1, measurement_bases=None, seed=1),
-            QuantumPooling(3, 2),
-            QuantumReadout(1, 2, seed=2),
-        ),
-        uniform(2, 8),
+    (
+        encoding,
+        {
+            "width": [3, 6],
+            "reduce": ["error", "truncate", "linear", "pca"],
+            "on_zero": ["error", "ground"],
+        },
     ),
-    "fused-extractors": lambda: (
-        QuantumSequential(
-            QuantumFeatureExtractor(2, 1, measurement_bases=None, seed=1),
-            QuantumPooling(2, 2),
-            QuantumFeatureExtractor(1, 1, measurement_bases=("X", "Z"), seed=2),
-        ),
-        uniform(2, 4),
+    (
+        nonlinearity,
+        {
+            "bases": [*BASES, ("Z", "X")],
+            "nonlinearity_type": ["amplitude_damping", "phase_damping", "parametric"],
+            "strength": [0.0, 0.3],
+        },
     ),
-    **{
-        f"circuit-{gradient}": lambda g=gradient: (
-            CircuitLayer(shared_circuit(), [pauli("Z0 X1") + pauli("Y1")], gradient=g, seed=1),
+    (
+        lambda **options: (QuantumPooling(5, **options), uniform(2, 5)),
+        {"pool_size": [1, 2, 5], "pooling_type": ["partial_trace", "measurement", "amplitude_damping"]},
+    ),
+    (
+        lambda **options: (QuantumReadout(2, **options, seed=1), uniform(2, 4)),
+        {
+            "n_classes": [1, 3],
+            "output": ["log_probs", "probs"],
+            "unused": ["renormalise", "penalise", "extra_class"],
+            "init": INITS,
+        },
+    ),
+    (
+        lambda **options: (AdaptiveLayer(2, **options, seed=1), uniform(2, 2)),
+        {"depth": [1, 2], "entanglement": TOPOLOGIES, "measurement_bases": BASES, "init": INITS},
+    ),
+    (normalization, {"training": [True, False], "limit": [3.0, 0.5], "momentum": [0.1, 1.0]}),
+    (
+        sequential,
+        {
+            "entanglement": ["linear", "circular", "full", ((1, 0),)],
+            "pool_size": [1, 2],
+            "end": ["readout", "Z", "XY"],
+            "output": ["log_probs", "probs"],
+            "unused": ["renormalise", "penalise", "extra_class"],
+        },
+    ),
+    (
+        lambda width, output_dim: (DecodingLayer(output_dim), uniform(2, width)),
+        {"width": [1, 3], "output_dim": [None, 2]},
+    ),
+    (
+        lambda gradient, init: (
+            CircuitLayer(
+                shared_circuit(), [pauli("Z0 X1") + pauli("Y1")], gradient=gradient, init=init, seed=1
+            ),
             uniform(2, 2),
-        )
-        for gradient in ("adjoint", "parameter_shift")
-    },
-}
+        ),
+        {"gradient": ["auto", "adjoint", "parameter_shift"], "init": INITS},
+    ),
+]
+
+
+def possible(options: dict[str, Any]) -> bool:
+    """Damping of the phase is refused where only Z is read."""
+    return (options.get("nonlinearity_type"), options.get("bases")) != ("phase_damping", ("Z",))
+
+
+LAYERS = [
+    pytest.param(make, options, id="-".join(map(str, (number, *options.values()))))
+    for number, (make, table) in enumerate(CASES)
+    for options in pairwise(table)
+    if possible(options)
+]
 
 
 def shared_circuit() -> Circuit:
@@ -160,9 +203,10 @@ def shared_circuit() -> Circuit:
     return circuit.cry(1, 0, data(0)).cp(0, 1, "c").rx(0, "b").iswap(0, 1).ryy(0, 1, "c")
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_any_other_layer(name: str) -> None:
-    check(*LAYERS[name]())
+@pytest.mark.parametrize(("make", "options"), LAYERS)
+def test_any_other_layer_with_any_two_options(make: Callable[..., Made], options: dict[str, Any]) -> None:
+    layer, x = make(**options)
+    check(layer.double(), x.double())
 
 
 def test_derivatives_of_the_third_order_are_there_too() -> None:

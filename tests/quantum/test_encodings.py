@@ -175,7 +175,7 @@ def test_rows_of_zeros_are_named_or_become_the_ground_state() -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_refused(bad: float) -> None:
-    with pytest.raises(VectorError, match="rows 1 of x"):
+    with pytest.raises(VectorError, match="row 1 of x has values that are not finite"):
         amplitude_states([[1.0, 2.0], [bad, 1.0]])
     for kind in ("angle", "iqp", "basis", "amplitude", "reuploading"):
         with pytest.raises(VectorError, match="not finite"):

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from qstore_db.errors import ArgumentError
 from qstore_db.quantum import (
     Channel,
     Circuit,
+    Program,
     Projector,
     amplitude_states,
     data,
@@ -24,9 +26,13 @@ from qstore_db.quantum import (
     pauli,
     plain,
     sample,
+    torch_path,
     trajectory_expectations,
 )
+from qstore_db.quantum.kernels import engine
 from qstore_db.quantum.memory import available_bytes, check_memory, state_bytes
+from qstore_db.quantum.torch_density import DensityProgram
+from qstore_db.quantum.torch_path import TorchProgram
 
 TURNED = Circuit(5).ry(0, data(0))
 NOISY = TURNED.noise(Channel("amplitude_damping", 0.1)).cx(0, 1)
@@ -52,6 +58,9 @@ def test_bytes_are_those_of_the_array() -> None:
         lambda: density_matrix(Circuit(25)),
         lambda: amplitude_states(np.ones((1, 2)), n_qubits=25),
         lambda: encoded_states(np.ones((1, 25)), "basis"),
+        lambda: Program(Circuit(25), [pauli("Z0")]).values(np.empty(0), np.empty((1, 0))),
+        lambda: Program(Circuit(25), []).gradients(np.empty(0), np.empty((1, 0)), np.empty((1, 0))),
+        lambda: TorchProgram(Circuit(25), [pauli("Z0")]),
     ],
 )
 def test_more_than_24_qubits_are_refused_with_their_size(run: Callable[[], Any]) -> None:
@@ -72,6 +81,10 @@ def test_more_than_24_qubits_are_refused_with_their_size(run: Callable[[], Any])
         lambda: density_matrix(NOISY, data=ROWS[0]),
         lambda: NOISY.probs(data=ROWS),
         lambda: amplitude_states(np.ones((9, 5)), n_qubits=7),
+        lambda: Program(Circuit(9).h(0), READ[:1]).values(np.empty(0), np.empty((1, 0))),
+        lambda: Program(Circuit(9).h(0), READ[:1]).gradients(np.empty(0), np.empty((1, 0)), np.ones((1, 1))),
+        lambda: TorchProgram(Circuit(9).h(0), READ[:1]).values(torch.empty(0), torch.empty(1, 0)),
+        lambda: DensityProgram(NOISY, READ[:1]).values(torch.empty(0), torch.zeros(1, 1)),
     ],
 )
 def test_states_beyond_the_available_memory_are_refused(
@@ -106,6 +119,57 @@ def test_a_run_takes_no_more_memory_than_was_looked_for(
     finally:
         tracemalloc.stop()
     assert peak <= state_bytes(n_qubits, batch, memory.COPIES)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "batch", "lanes", "threads"),
+    [(np.float64, 1, 1, 1), (np.float64, 7, 8, 1), (np.float32, 40, 16, 2), (np.float64, 40, 8, 2)],
+)
+def test_the_compiled_engine_asks_for_what_its_threads_take(
+    dtype: type[np.floating[Any]],
+    batch: int,
+    lanes: int,
+    threads: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine, "_cores", lambda: 2)
+    monkeypatch.setattr(engine, "_WORTH_A_THREAD", 1)
+    asked: list[int] = []
+    monkeypatch.setattr(engine, "check_bytes", lambda needed, *_: asked.append(needed))
+    circuit = Circuit(6).ry(0, "a").cx(0, 1).rz(1, "b").ry(1, "c")  # of which the RZ is a diagonal
+    run = engine.Engine(circuit, [pauli("X1")], np.dtype(dtype), from_states=False)
+    parameters, inputs = np.ones(3, dtype), np.zeros((batch, 0), dtype)
+    run.values(parameters, inputs, None)
+    run.gradients(parameters, inputs, np.ones((batch, 1), dtype), None)
+    number, size = np.dtype(dtype).itemsize, 1 << 6
+    plane, shared = size * lanes * number, 2 * size * number
+    assert asked == [threads * 3 * plane + shared, threads * (5 * plane + 2 * size * 8) + shared]
+
+
+def test_samples_lie_side_by_side_only_where_a_plane_of_them_is_small(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inputs = np.linspace(-1.0, 1.0, 16)[:, np.newaxis]
+    circuit = Circuit(9).ry(0, data(0)).cx(0, 8).rz(8, "a").ry(3, "b")
+    run = engine.Engine(circuit, READ, np.dtype(np.float64), from_states=False)
+    side_by_side = run.values(np.ones(2), inputs, None)
+    assert run._low(16) == 0
+    monkeypatch.setattr(engine, "_LARGEST_PLANE", 64 << 8)
+    assert run._low(16) > 0
+    np.testing.assert_allclose(run.values(np.ones(2), inputs, None), side_by_side, atol=1e-14)
+
+
+def test_a_recorded_run_asks_for_what_it_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(torch_path, "check_bytes", lambda needed, *_: asked.append(needed))
+    program = TorchProgram(Circuit(3).rx(0, "a").ccx(0, 1, 2).rzz(0, 1, "b"), [pauli("Z0")])
+    angles, inputs = torch.ones(2), torch.zeros(5, 0)
+    program.values(angles, inputs)
+    torch.func.vjp(program.values, angles, inputs)
+    assert asked == [
+        state_bytes(3, 5, memory.COPIES, np.complex64),
+        state_bytes(3, 5, memory.COPIES + 3, np.complex64),
+    ]
 
 
 def test_a_density_matrix_beyond_10_qubits_is_refused_with_its_size_and_the_way_out() -> None:

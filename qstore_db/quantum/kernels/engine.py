@@ -18,12 +18,17 @@ from qstore_db.quantum.kernels.compile import compiled_circuit
 from qstore_db.quantum.kernels.diagonals import fill_table, sum_slopes
 from qstore_db.quantum.kernels.lanes import VECTOR_BYTES
 from qstore_db.quantum.kernels.run import Values, run_gradients, run_values
+from qstore_db.quantum.memory import check_bytes, check_memory
 from qstore_db.quantum.observables import Observable
 
 Numbers = NDArray[Any]
 
+_COMPILED = 2
+"""States whose memory the tables of a circuit may take while they are made."""
 _ALONE = 4
 """Up to so many samples of many qubits are run one after the other, each inside of vectors."""
+_LARGEST_PLANE = 64 << 20
+"""Bytes of a plane of samples side by side; larger ones are run as those are."""
 _WORTH_A_THREAD = 1 << 16
 """Amplitudes times steps that take longer than to wake a thread."""
 
@@ -34,6 +39,8 @@ class Engine:
     def __init__(
         self, circuit: Circuit, observables: Sequence[Observable], dtype: np.dtype[Any], *, from_states: bool
     ) -> None:
+        check_memory(circuit.n_qubits, copies=_COMPILED)
+        self._n_qubits = circuit.n_qubits
         self._dtype = dtype
         self._n_parameters = len(circuit.parameters)
         self._n_slots = circuit.n_slots
@@ -44,7 +51,9 @@ class Engine:
     def values(self, parameters: Numbers, data: Numbers, states: Numbers | None) -> Numbers:
         """(batch, n_observables)"""
         compiled, batch = self._compiled, len(data)
-        values, low = np.empty((batch, self._n_observables), self._dtype), self._low(batch)
+        low = self._low(batch)
+        self._check_memory(batch, low, states, planes=3)
+        values = np.empty((batch, self._n_observables), self._dtype)
         shared, (re, im), data = self._shared(parameters), self._parts(states), self._array(data)
 
         def run(first: int, end: int) -> None:
@@ -57,7 +66,9 @@ class Engine:
         self, parameters: Numbers, data: Numbers, weights: Numbers, states: Numbers | None
     ) -> Gradients:
         compiled, batch = self._compiled, len(data)
-        values, low = np.empty((batch, self._n_observables), self._dtype), self._low(batch)
+        low = self._low(batch)
+        self._check_memory(batch, low, states, planes=5, tables=2)
+        values = np.empty((batch, self._n_observables), self._dtype)
         shared, (re, im) = self._shared(parameters), self._parts(states)
         data, weights = self._array(data), self._array(weights)
         by_data = np.zeros((batch, self._n_slots))
@@ -118,18 +129,37 @@ class Engine:
 
     def _low(self, batch: int) -> int:
         """How many qubits lie inside of vectors: none where samples fill them better."""
-        if batch > _ALONE or not self._compiled.fits_in_lanes or self._compiled.size <= 4 * self._width:
+        alone = batch <= _ALONE or self._compiled.size * VECTOR_BYTES > _LARGEST_PLANE
+        if not alone or not self._compiled.fits_in_lanes or self._compiled.size <= 4 * self._width:
             return 0
         return self._width.bit_length() - 1
+
+    def _check_memory(
+        self, batch: int, low: int, states: Numbers | None, planes: int, tables: int = 0
+    ) -> None:
+        """Before anything is allocated. planes, tables: that each thread has; a table for each diagonal."""
+        size, number = self._compiled.size, self._dtype.itemsize
+        plane = size * number if low else size * VECTOR_BYTES
+        diagonals = len(self._compiled.diagonals) * size
+        threads = self._threads(batch, low)
+        needed = threads * (planes * plane + tables * diagonals * 8) + 2 * diagonals * number
+        if states is not None:
+            # Parts of the states; of their slopes too, and these as complex numbers.
+            needed += batch * size * (2 * number if not tables else 4 * number + 32)
+        check_bytes(needed, self._n_qubits, batch)
+
+    def _threads(self, batch: int, low: int) -> int:
+        """As many as pay."""
+        blocks = -(-batch // (1 if low else self._width))
+        work = (
+            blocks * self._compiled.size * (1 if low else self._width) * (1 + len(self._compiled.tables.ops))
+        )
+        return min(blocks, _cores(), 1 + work // _WORTH_A_THREAD)
 
     def _spread(self, run: Callable[[int, int], None], batch: int, low: int) -> None:
         """Run all samples, on as many threads as pay."""
         step = 1 if low else self._width
-        blocks = -(-batch // step)
-        work = (
-            blocks * self._compiled.size * (1 if low else self._width) * (1 + len(self._compiled.tables.ops))
-        )
-        threads = min(blocks, _cores(), 1 + work // _WORTH_A_THREAD)
+        blocks, threads = -(-batch // step), self._threads(batch, low)
         if threads == 1:
             run(0, batch)
             return
