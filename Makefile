@@ -7,8 +7,9 @@ EXTRAS_demo := [server]
 EXTRAS_test := [test]
 EXTRAS_lint := [lint]
 EXTRAS_bench := [bench]
+EXTRAS_tensorflow := [test-tensorflow]
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test test-envs lint bench clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -16,6 +17,7 @@ help:
 	@echo "make demo    start a server, import, query, kill it, start it again; report in out/demo;"
 	@echo "             ARGS=--keep-serving leaves the server up"
 	@echo "make test    the test suite; in two processes; options for pytest in ARGS, e.g. ARGS='--long tests/search'"
+	@echo "make test-envs   the tests that need an environment of their own: Keras on TensorFlow"
 	@echo "make lint    ruff, mypy, pyright and the import contracts"
 	@echo "make bench   every benchmark, or those named in ARGS"
 	@echo "make clean   remove the virtual environment, caches and output"
