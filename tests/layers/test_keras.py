@@ -40,7 +40,13 @@ def run(backend: str, *arguments: str) -> None:
 
 WITHOUT_TORCH = """
 import sys
-sys.modules["torch"] = None
+from importlib.machinery import PathFinder
+class Blocked(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError(name=name)
+sys.meta_path.insert(0, Blocked)
 import numpy as np
 from qstore_db.quantum import Circuit, data, pauli
 import qstore_db.layers.jax, qstore_db.layers.keras
