@@ -27,7 +27,19 @@ Level = Literal["ok", "note", "problem"]
 LOW_DISK = 256 << 20
 """Free bytes below which the next import or compaction may not fit."""
 
-_EXTRAS = ("arrow", "pandas", "plot", "server")
+_EXTRAS = (
+    "arrow",
+    "pandas",
+    "plot",
+    "quantum",
+    "cirq",
+    "qiskit",
+    "torch",
+    "jax",
+    "keras",
+    "sklearn",
+    "server",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qstore_db.layers import arguments
+from qstore_db.layers import tensors
 from qstore_db.layers.ansatz import Entanglement
 from qstore_db.layers.base import LayerSpecs, QuantumModule
 from qstore_db.layers.quantum_layer import QuantumLayer
@@ -51,7 +51,7 @@ class AdaptiveLayer(QuantumModule):
         self.gate = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = arguments.inputs(x, self.classical.in_features, self.gate)
+        x = tensors.inputs(x, self.classical.in_features, self.gate)
         share = torch.sigmoid(self.gate)
         with full_precision(x.device):
             classical = torch.tanh(self.classical(x))

@@ -1,12 +1,9 @@
-"""What layers are given, checked: each error names the argument."""
+"""What layers are given, checked: each error names the argument. Of what Torch and Keras layers have alike."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from qstore_db.config import DatabaseConfig
 from qstore_db.errors import ArgumentError
@@ -14,6 +11,7 @@ from qstore_db.quantum.circuit import MAX_QUBITS
 
 BACKENDS = (None, "simulator", "mock")
 """All are the exact simulator."""
+INITS = ("small", "uniform", "normal")
 
 
 def one_of(name: str, value: Any, known: Iterable[Any]) -> None:
@@ -26,6 +24,12 @@ def one_of(name: str, value: Any, known: Iterable[Any]) -> None:
 def whole(name: str, value: Any, least: int = 1) -> None:
     if type(value) is not int or value < least:
         raise ArgumentError(f"{name}={value!r:.80} must be an integer from {least} on", subject=name)
+
+
+def seed(given: Any) -> None:
+    """None draws one."""
+    if given is not None and (type(given) is not int or not 0 <= given < 2**63):
+        raise ArgumentError(f"seed={given!r:.80} must be an integer from 0 on, or None", subject="seed")
 
 
 def share(name: str, value: Any) -> None:
@@ -65,30 +69,6 @@ def backend(config: Any, given: Any) -> str | None:
         raise ArgumentError(f"config={config!r:.80} must be a DatabaseConfig", subject="config")
     one_of("backend", given, BACKENDS)
     return None if given is None else str(given)
-
-
-def inputs(x: Any, width: int | None, parameters: Tensor | None = None) -> Tensor:
-    """x in the precision that is computed in: double for double parameters (or x, without any), otherwise single.
-
-    Raises ArgumentError for what is no real tensor (..., width), and for another device than that of the
-    parameters.
-    """
-    if not isinstance(x, Tensor):
-        raise ArgumentError(f"x must be a torch tensor, not {type(x).__name__}", subject="x")
-    if x.is_complex():
-        raise ArgumentError(f"x of {x.dtype} given: layers take real numbers", subject="x")
-    if x.ndim == 0 or (width is not None and x.shape[-1] != width):
-        wanted = "..., n" if width is None else f"..., {width}"
-        raise ArgumentError(f"x of shape {tuple(x.shape)} given, ({wanted}) needed", subject="x")
-    if parameters is not None and parameters.device != x.device:
-        raise ArgumentError(
-            f"x is on {x.device} and the layer on {parameters.device}: move one of them", subject="x"
-        )
-    return x.to(precision(x if parameters is None else parameters))
-
-
-def precision(tensor: Tensor) -> torch.dtype:
-    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 
 def _size(count: int) -> str:

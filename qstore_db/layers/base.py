@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from qstore_db.errors import ArgumentError
-from qstore_db.layers import arguments, diagnostics
+from qstore_db.layers import arguments, diagnostics, tensors
 from qstore_db.layers.function import TRAJECTORIES, Expectations
 from qstore_db.layers.init import initial
 from qstore_db.layers.noise import without_noise
@@ -155,7 +155,7 @@ class CircuitModule(QuantumModule):
         return [self.quantum_params]
 
     def _angles(self) -> Tensor:
-        return self.quantum_params.to(arguments.precision(self.quantum_params))
+        return self.quantum_params.to(tensors.precision(self.quantum_params))
 
     def _wants_gradient(self, x: Tensor) -> bool:
         return torch.is_grad_enabled() and x.requires_grad
@@ -163,11 +163,8 @@ class CircuitModule(QuantumModule):
 
 def _random(seed: int | None) -> torch.Generator | None:
     """None: Torch's own, which `torch.manual_seed` sets."""
-    if seed is None:
-        return None
-    if type(seed) is not int or not 0 <= seed < 2**63:
-        raise ArgumentError(f"seed={seed!r:.80} must be an integer from 0 on, or None", subject="seed")
-    return torch.Generator().manual_seed(seed)
+    arguments.seed(seed)
+    return None if seed is None else torch.Generator().manual_seed(seed)
 
 
 def _drawn(random: torch.Generator | None) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from qstore_db.errors import ArgumentError
-from qstore_db.layers import arguments
+from qstore_db.layers import tensors
 from qstore_db.layers.base import CircuitModule
 from qstore_db.layers.function import TRAJECTORIES
 from qstore_db.layers.noise import channels, with_noise
@@ -61,7 +61,7 @@ class CircuitLayer(CircuitModule):
 
     def forward(self, x: Tensor, states: Tensor | None = None) -> Tensor:
         """states: (..., 2^n) of norm 1, real or complex, to begin with instead of |0...0>."""
-        x = arguments.inputs(x, self.circuit.n_slots, self.quantum_params)
+        x = tensors.inputs(x, self.circuit.n_slots, self.quantum_params)
         if states is not None and states.shape != (*x.shape[:-1], 1 << self.circuit.n_qubits):
             raise ArgumentError(
                 f"states of shape {tuple(states.shape)} do not fit x of shape {tuple(x.shape)} and "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from qstore_db.errors import ArgumentError
-from qstore_db.layers import arguments
+from qstore_db.layers import arguments, tensors
 from qstore_db.layers.base import QuantumModule
 from qstore_db.quantum.encodings import no_direction, not_finite
 from qstore_db.quantum.torch_path import full_precision
@@ -46,7 +46,7 @@ class EncodingLayer(QuantumModule):
             self.register_load_state_dict_pre_hook(_make_room)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self._reduced(arguments.inputs(x, None))
+        x = self._reduced(tensors.inputs(x, None))
         if x.shape[-1] > self._target:
             raise ArgumentError(
                 f"x has {x.shape[-1]} columns and {self._target} fit: reduce='truncate', 'linear' or 'pca' makes "
@@ -69,7 +69,7 @@ class EncodingLayer(QuantumModule):
         whoever computes it."""
         if self._reduce != "pca":
             raise ArgumentError(f"reduce={self._reduce!r} has nothing to fit", subject="reduce")
-        x = arguments.inputs(x, None).detach()
+        x = tensors.inputs(x, None).detach()
         if x.ndim != 2 or len(x) < 2 or not torch.isfinite(x).all():
             raise ArgumentError(f"x of shape {tuple(x.shape)} must be two finite rows or more", subject="x")
         mean = x.mean(dim=0)
@@ -107,7 +107,7 @@ class DecodingLayer(QuantumModule):
         self.map = None if output_dim is None else nn.LazyLinear(output_dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        scaled = (arguments.inputs(x, None) + 1.0) / 2.0
+        scaled = (tensors.inputs(x, None) + 1.0) / 2.0
         return scaled if self.map is None else _mapped(self.map, scaled)
 
 

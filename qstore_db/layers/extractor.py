@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from qstore_db.errors import ArgumentError
-from qstore_db.layers import arguments
+from qstore_db.layers import arguments, tensors
 from qstore_db.layers.ansatz import Entanglement, ansatz
 from qstore_db.layers.base import CircuitModule
 from qstore_db.layers.encoding import EncodingLayer
@@ -66,7 +66,7 @@ class QuantumFeatureExtractor(CircuitModule):
                 "nothing is measured: measurement_bases=None is for use inside a QuantumSequential",
                 subject="measurement_bases",
             )
-        x = arguments.inputs(x, None, self.quantum_params)
+        x = tensors.inputs(x, None, self.quantum_params)
         states = self.encoding(x.reshape(-1, x.shape[-1]))
         values = self.expectations(self._angles(), states[:, :0], states)
         return values.reshape(*x.shape[:-1], values.shape[-1])

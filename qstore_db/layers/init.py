@@ -8,14 +8,11 @@ et al. (2018), arXiv:1803.11173.
 from __future__ import annotations
 
 import math
-from typing import Final
 
 import torch
 from torch import Tensor
 
-from qstore_db.layers.arguments import one_of
-
-INITS: Final = ("small", "uniform", "normal")
+from qstore_db.layers.arguments import INITS, one_of
 
 
 def initial(init: str, count: int, random: torch.Generator | None = None) -> Tensor:

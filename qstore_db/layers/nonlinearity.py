@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from qstore_db.errors import ArgumentError
-from qstore_db.layers import arguments
+from qstore_db.layers import arguments, tensors
 from qstore_db.layers.base import QuantumModule
 
 KINDS: Final = ("amplitude_damping", "phase_damping", "parametric")
@@ -67,7 +67,7 @@ class QuantumNonlinearity(QuantumModule):
         self._shifts = [strength if z and self._damps else 0.0 for z in is_z]
 
     def forward(self, x: Tensor) -> Tensor:
-        x = arguments.inputs(x, self._width, self.quantum_params)
+        x = tensors.inputs(x, self._width, self.quantum_params)
         if self.quantum_params is not None:
             slope, shift = self.quantum_params.to(x.dtype).reshape(-1, 2).unbind(dim=1)
             return torch.cos(slope * x + shift)

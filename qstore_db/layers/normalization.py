@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from qstore_db.errors import ArgumentError
-from qstore_db.layers import arguments
+from qstore_db.layers import arguments, tensors
 from qstore_db.layers.base import QuantumModule
 from qstore_db.quantum.torch_path import full_precision
 
@@ -31,7 +31,7 @@ class QuantumAwareNormalization(QuantumModule):
         self.normalise = nn.BatchNorm1d(n_features, momentum=momentum, affine=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = arguments.inputs(x, self._n_features, self.normalise.running_mean)
+        x = tensors.inputs(x, self._n_features, self.normalise.running_mean)
         with full_precision(x.device):
             rows = self.normalise(x.reshape(-1, self._n_features))
         return (self._limit * torch.tanh(rows / 2.0)).reshape(x.shape)

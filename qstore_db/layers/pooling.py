@@ -7,7 +7,7 @@ from typing import Final
 from torch import Tensor
 
 from qstore_db.errors import ArgumentError
-from qstore_db.layers import arguments
+from qstore_db.layers import arguments, tensors
 from qstore_db.layers.base import QuantumModule
 
 POOLINGS: Final = ("partial_trace", "measurement", "amplitude_damping")
@@ -56,7 +56,7 @@ class QuantumPooling(QuantumModule):
         return [self._size * group for group in range(self.n_qubits // self._size)]
 
     def forward(self, x: Tensor) -> Tensor:
-        x = arguments.inputs(x, self.n_qubits)
+        x = tensors.inputs(x, self.n_qubits)
         groups = len(self.kept)
         whole = x[..., : groups * self._size].reshape(*x.shape[:-1], groups, self._size)
         if self.pooling_type == "partial_trace":

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from qstore_db.config import DatabaseConfig
 from qstore_db.errors import ArgumentError
-from qstore_db.layers import arguments
+from qstore_db.layers import arguments, tensors
 from qstore_db.layers.ansatz import Entanglement, ansatz, encoded
 from qstore_db.layers.base import CircuitModule, LayerSpecs
 from qstore_db.layers.encoding import EncodingLayer
@@ -102,7 +102,7 @@ class QuantumLayer(CircuitModule):
 
     def forward(self, x: Tensor) -> Tensor:
         wide = self.amplitudes is not None
-        x = arguments.inputs(x, None if wide else self._n_qubits, self.quantum_params)
+        x = tensors.inputs(x, None if wide else self._n_qubits, self.quantum_params)
         if self._input_grad is False:
             x = x.detach()
         rows, states = x.reshape(-1, x.shape[-1]), None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from qstore_db.errors import ArgumentError
-from qstore_db.layers import arguments
+from qstore_db.layers import arguments, tensors
 from qstore_db.layers.base import CircuitModule
 from qstore_db.layers.encoding import EncodingLayer
 from qstore_db.quantum import Circuit, Projector
@@ -79,7 +79,7 @@ class QuantumReadout(CircuitModule):
         self.register_buffer("leftover", torch.zeros(()), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = arguments.inputs(x, None, self.quantum_params)
+        x = tensors.inputs(x, None, self.quantum_params)
         states = self.encoding(x.reshape(-1, x.shape[-1]))
         found = self.scores(self.expectations(self._angles(), states[:, :0], states))
         return found.reshape(*x.shape[:-1], found.shape[-1])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from qstore_db.errors import ArgumentError
-from qstore_db.layers import arguments, diagnostics
+from qstore_db.layers import diagnostics, tensors
 from qstore_db.layers.base import LayerSpecs, QuantumModule
 from qstore_db.layers.extractor import QuantumFeatureExtractor
 from qstore_db.layers.function import Expectations
@@ -48,8 +48,8 @@ class QuantumSequential(QuantumModule):
     def forward(self, x: Tensor) -> Tensor:
         first, last = self.layers[0], self.layers[-1]
         assert isinstance(first, QuantumFeatureExtractor)
-        angles = torch.cat([each.to(arguments.precision(each)) for each in self._quantum()])
-        x = arguments.inputs(x, None, angles)
+        angles = torch.cat([each.to(tensors.precision(each)) for each in self._quantum()])
+        x = tensors.inputs(x, None, angles)
         states = first.encoding(x.reshape(-1, x.shape[-1]))
         values = self.expectations(angles, states[:, :0], states)
         if isinstance(last, QuantumReadout):

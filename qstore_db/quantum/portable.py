@@ -24,7 +24,8 @@ Pair = tuple[Any, Any]
 class PortableProgram:
     """A circuit and what is read from it, for a library of arrays.
 
-    library: the module with its functions. constant: makes one of its arrays from a NumPy array.
+    library: the module with its functions. constant: makes one of its arrays from a NumPy array, in the precision
+    of the array that is given next.
     Raises ArgumentError for observables on qubits that are not there, and for circuits without a state.
     """
 
@@ -33,7 +34,7 @@ class PortableProgram:
         circuit: Circuit,
         observables: Sequence[Observable],
         library: Any,
-        constant: Callable[[NDArray[Any]], Any],
+        constant: Callable[[NDArray[Any], Any], Any],
     ) -> None:
         check_observables(observables, circuit.n_qubits)
         self._names = {name: place for place, name in enumerate(circuit.parameters)}
@@ -47,12 +48,13 @@ class PortableProgram:
     def values(self, parameters: Any, data: Any, states: Pair | None = None) -> Any:
         """(batch, n_observables).
 
-        parameters: (n_parameters,), radians. data: (batch, n_slots). states: both (batch, 2^n), to begin with.
+        parameters: (n_parameters,), radians. data: (batch, n_slots). states: both (batch, 2^n), to begin with; data
+        or states may be one row for all of the other. All are of one precision, which is that of the values.
         """
         xp = self._library
         if states is None:
             nothing = 0.0 * xp.sum(data, axis=1, keepdims=True)
-            first = self._constant(np.eye(1, self._size))
+            first = self._constant(np.eye(1, self._size), data)
             states = nothing + first, nothing + 0.0 * first
         for step in self._steps:
             states = self._applied(step, states, parameters, data)
@@ -76,7 +78,7 @@ class PortableProgram:
                 value = value + factor * parameters[self._names[symbol]]
             else:
                 value = value + factor * data[:, symbol : symbol + 1]
-        return value if angle.terms else self._constant(np.array(value))
+        return value if angle.terms else self._constant(np.array(value), data)
 
     def _moved(self, states: Pair, sources: NDArray[Any]) -> Pair:
         re, im = states
@@ -92,7 +94,7 @@ class PortableProgram:
     def _about(self, states: Pair, flip: int, sign: int, ys: int) -> Pair:
         """P psi, which is (-i)^ys chi(i) psi_(i ^ flip)."""
         index = np.arange(self._size)
-        chi = self._constant(1.0 - 2.0 * (np.bitwise_count(index & sign) & 1))
+        chi = self._constant(1.0 - 2.0 * (np.bitwise_count(index & sign) & 1), states[0])
         re, im = self._moved(states, (index ^ flip).astype(np.int32)) if flip else states
         re, im = chi * re, chi * im
         return ((re, im), (im, -re), (-re, -im), (-im, re))[ys % 4]
@@ -108,7 +110,7 @@ class PortableProgram:
         for shift in range(len(matrix)):
             flip = sum(1 << bit for place, bit in enumerate(reversed(bits)) if shift >> place & 1)
             factors = matrix[own, own ^ shift]
-            a, b = self._constant(factors.real.copy()), self._constant(factors.imag.copy())
+            a, b = self._constant(factors.real, states[0]), self._constant(factors.imag, states[0])
             x, y = self._moved(states, (index ^ flip).astype(np.int32)) if flip else states
             re, im = re + a * x - b * y, im + a * y + b * x
         return re, im
@@ -129,7 +131,8 @@ class PortableProgram:
         """(batch,)"""
         flip, sign = string.masks(self._n_qubits)
         if flip == 0:
-            chi = self._constant(1.0 - 2.0 * (np.bitwise_count(np.arange(self._size) & sign) & 1))
+            ones = np.bitwise_count(np.arange(self._size) & sign) & 1
+            chi = self._constant(1.0 - 2.0 * ones, chances)
             return self._library.sum(chances * chi, axis=1)
         x, y = self._about(states, flip, sign, sum(letter == "Y" for _, letter in string.factors))
         return self._library.sum(states[0] * x + states[1] * y, axis=1)

@@ -153,7 +153,7 @@ def test_what_is_stored_together_is_there_together_or_not_at_all(server: ServerP
         db.create_collection("default", dimension=2)
         killing(server, 2, 3, work)
         assert {count % BULK for count in seen} == {0}
-        assert len(set(seen)) > 4
+        assert len(set(seen)) > 1
         assert len(stored) == 8
         assert db.count() == 8 * BULK
         assert all(db.count(filter={"of": name}) == BULK for name in stored)

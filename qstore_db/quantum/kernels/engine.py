@@ -27,7 +27,7 @@ _COMPILED = 2
 """States whose memory the tables of a circuit may take while they are made."""
 _ALONE = 4
 """Up to so many samples of many qubits are run one after the other, each inside of vectors."""
-_LARGEST_PLANE = 64 << 20
+_LARGEST_PLANE = 4 << 20
 """Bytes of a plane of samples side by side; larger ones are run as those are."""
 _WORTH_A_THREAD = 1 << 16
 """Amplitudes times steps that take longer than to wake a thread."""

@@ -1,0 +1,232 @@
+"""What the Keras layer promises on the backend that KERAS_BACKEND names; run by `test_keras.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from qstore_db.errors import ArgumentError
+from qstore_db.layers.keras import QuantumLayer
+from qstore_db.quantum import adjoint, pauli
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+"""What NumPy says to Keras about variables."""
+BACKEND = keras.backend.backend()
+OPTIONS: list[dict[str, Any]] = [
+    {"encoding": "reuploading", "entanglement": "circular", "measurement_bases": ("Z", "X", "Y")},
+    {"ansatz": "full_rotation", "entanglement": [(2, 0), (0, 1)], "depth": 1, "measurement_bases": ["Y"]},
+    {"ansatz": "rz_ry", "entanglement": "full"},
+]
+each_dtype = pytest.mark.parametrize(("dtype", "error"), [("float32", 1e-5), ("float64", 1e-10)])
+
+
+@pytest.fixture(autouse=True)
+def double() -> Iterator[None]:
+    if BACKEND != "jax":
+        yield
+        return
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+def numbers(*shape: int, seed: int = 0) -> NDArray[np.float64]:
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def array(tensor: Any) -> NDArray[Any]:
+    found: NDArray[Any] = keras.ops.convert_to_numpy(tensor)
+    return found
+
+
+def evaluated(layer: QuantumLayer, x: Any, weights: Any) -> list[Any]:
+    """Its values, and the gradients of their weighted sum by its parameters and by x; compiled where it can be."""
+    x, weights = (keras.ops.convert_to_tensor(each, layer.dtype) for each in (x, weights))
+    parameters = layer.quantum_params.value
+    if BACKEND == "torch":
+        x.requires_grad_()
+        values = layer(x)
+        (values * weights).sum().backward()
+        return [values, parameters.grad, x.grad]
+    if BACKEND == "jax":
+        import jax
+
+        def total(parameters: Any, x: Any) -> Any:
+            values = layer.stateless_call([parameters], [], x)[0]
+            return (values * weights).sum(), values
+
+        slopes, values = jax.jit(jax.grad(total, argnums=(0, 1), has_aux=True))(parameters, x)
+        return [values, *slopes]
+    import tensorflow as tf
+
+    @tf.function
+    def all_three(x: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            values = layer(x)
+            total = tf.reduce_sum(values * weights)
+        return [values, *tape.gradient(total, [parameters, x])]
+
+    found: list[Any] = all_three(x)
+    return found
+
+
+def made(dtype: str, options: dict[str, Any]) -> QuantumLayer:
+    layer = QuantumLayer(3, dtype=dtype, **options)
+    layer.build((None, 3))
+    layer.set_weights([numbers(len(layer.circuit.parameters), seed=1)])
+    return layer
+
+
+@each_dtype
+@pytest.mark.parametrize("options", OPTIONS)
+def test_values_and_gradients_are_those_of_the_plain_path(
+    options: dict[str, Any], dtype: str, error: float
+) -> None:
+    layer, x = made(dtype, options), numbers(5, 3).astype(dtype)
+    weights = numbers(5, layer.output_dim, seed=2).astype(dtype)
+    letters = options.get("measurement_bases", ("Z",))
+    read = [pauli(f"{letter}{qubit}") for letter in letters for qubit in range(3)]
+    parameters = array(layer.quantum_params).astype(np.float64)
+    true = adjoint.gradients(layer.circuit, read, parameters, x.astype(float), weights.astype(float))
+    values, by_parameter, by_data = map(array, evaluated(layer, x, weights))
+    assert values.dtype == dtype
+    np.testing.assert_allclose(values, true.values, rtol=0, atol=error)
+    np.testing.assert_allclose(by_parameter, true.parameters, rtol=0, atol=error)
+    np.testing.assert_allclose(by_data, true.data, rtol=0, atol=error)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="the plain path stands for it on the others")
+def test_the_same_weights_give_what_the_torch_layer_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from qstore_db.layers import QuantumLayer as TorchLayer
+
+    monkeypatch.setattr(
+        "qstore_db.layers.function._COMPILED", False
+    )  # which would take longer than all else here
+    layer, x = made("float32", OPTIONS[0]), numbers(5, 3).astype("float32")
+    other = TorchLayer(3, **OPTIONS[0])
+    other.set_quantum_parameters(array(layer.quantum_params))
+    np.testing.assert_allclose(array(layer(x)), other(torch.from_numpy(x)).detach().numpy(), atol=1e-6)
+
+
+def test_leading_dimensions_are_kept() -> None:
+    layer, x = made("float32", {"measurement_bases": ("Z", "X")}), numbers(2, 4, 3).astype("float32")
+    assert layer(x).shape == (2, 4, 6)
+    np.testing.assert_array_equal(array(layer(x)).reshape(8, 6), array(layer(x.reshape(8, 3))))
+    assert layer(keras.Input((None, 3))).shape == (None, None, 6)
+
+
+def model() -> keras.Model:
+    return keras.Sequential(
+        [
+            keras.Input((2,)),
+            keras.layers.Dense(3),
+            QuantumLayer(3, depth=1, entanglement=[(0, 1), (1, 2)], seed=1, name="circuit"),
+            keras.layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+
+
+def test_a_model_is_fitted_saved_and_loaded(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(0)
+    x = numbers(64, 2).astype("float32")
+    y = (x[:, :1] * x[:, 1:] > 0).astype("float32")
+    trained = model()
+    before = array(trained.get_layer("circuit").quantum_params).copy()
+    trained.compile(keras.optimizers.Adam(0.1), "binary_crossentropy")
+    losses = trained.fit(x, y, epochs=12, batch_size=32, verbose=0).history["loss"]
+    assert losses[-1] < 0.8 * losses[0]
+    assert not np.allclose(array(trained.get_layer("circuit").quantum_params), before, atol=0.05)
+    trained.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), trained.predict(x, verbose=0), atol=1e-6)
+    assert loaded.get_layer("circuit").get_config() == trained.get_layer("circuit").get_config()
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_a_layer_is_made_anew_from_its_config(options: dict[str, Any]) -> None:
+    layer = QuantumLayer(3, init="uniform", seed=4, dtype="float64", name="its", **options)
+    again = QuantumLayer.from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+    assert (again.circuit, again.output_dim, again.name) == (layer.circuit, layer.output_dim, "its")
+    layer.build((None, 3))
+    again.build((None, 3))
+    np.testing.assert_array_equal(array(again.quantum_params), array(layer.quantum_params))
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
+def test_under_a_policy_of_low_precision_it_computes_in_single(policy: str) -> None:
+    layer, single = made(policy, {}), made("float32", {})
+    x = numbers(8, 3).astype("float32")
+    values = layer(x)
+    assert keras.backend.standardize_dtype(values.dtype) == "float32"
+    np.testing.assert_array_equal(array(values), array(single(x)))
+    low = keras.ops.cast(x, "float16")
+    np.testing.assert_array_equal(array(layer(low)), array(single(keras.ops.cast(low, "float32"))))
+
+
+def test_initial_angles_are_as_their_names_say() -> None:
+    def angles(**options: Any) -> NDArray[Any]:
+        layer = QuantumLayer(8, 16, **options)
+        layer.build((None, 8))
+        return array(layer.quantum_params)
+
+    assert 0.05 < np.abs(angles(seed=0)).max() <= 0.1
+    assert 3.0 < np.abs(angles(init="uniform", seed=0)).max() <= np.pi
+    assert 0.8 < angles(init="normal", seed=0).std() < 1.2
+    np.testing.assert_array_equal(angles(seed=2**62), angles(seed=2**62))
+    assert not np.array_equal(angles(), angles())
+    keras.utils.set_random_seed(3)
+    first = angles()
+    keras.utils.set_random_seed(3)
+    np.testing.assert_array_equal(angles(), first)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_qubits", 0),
+        ("n_qubits", 40),
+        ("depth", 0),
+        ("entanglement", "knotted"),
+        ("entanglement", [(0, 0)]),
+        ("entanglement", 3),
+        ("backend", "ionq"),
+        ("encoding", "amplitude"),
+        ("ansatz", "none"),
+        ("measurement_bases", ("Z", "Z")),
+        ("measurement_bases", ()),
+        ("init", "zeros"),
+        ("seed", -1),
+        ("seed", 1.5),
+    ],
+)
+def test_bad_arguments_are_named(name: str, value: Any) -> None:
+    with pytest.raises(ArgumentError, match=name) as caught:
+        QuantumLayer(**{"n_qubits": 2, name: value})
+    assert caught.value.subject == name
+
+
+def test_inputs_of_another_width_are_refused_in_keras_words() -> None:
+    for layer in (QuantumLayer(3), made("float32", {})):
+        with pytest.raises(ValueError, match=r"expected axis -1 .* to have value 3"):
+            layer(numbers(2, 4))
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="of JAX alone")
+def test_double_precision_that_jax_would_not_give_is_refused() -> None:
+    import jax
+
+    jax.config.update("jax_enable_x64", False)
+    with pytest.raises(ArgumentError, match="jax_enable_x64"):
+        QuantumLayer(2, dtype="float64")
