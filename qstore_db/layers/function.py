@@ -1,7 +1,7 @@
 """Expectation values as a Torch operation: compiled code forwards and backwards, Torch itself beyond.
 
-Two custom operators, so that `torch.compile` sees one node for each: the values, and their first gradients. The
-gradients of the second are taken through `TorchProgram`, and so are those of any higher order.
+The operators are in `layers.operators`. Second gradients are taken through `TorchProgram`, and so are those of any
+higher order.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from functools import cached_property
 from importlib.util import find_spec
 from itertools import count
 from typing import Any, Final, TypeAlias
-from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor
 from qstore_db.errors import ArgumentError
 from qstore_db.layers.arguments import whole
 from qstore_db.layers.noise import planned
+from qstore_db.layers.operators import KNOWN
 from qstore_db.layers.sampled import Sampled
 from qstore_db.quantum import Circuit, Program, spsa
 from qstore_db.quantum.encodings import not_finite
@@ -38,8 +38,6 @@ _COMPILED: Final = find_spec("numba") is not None
 """Without Numba, Torch is the faster way."""
 _USUAL: Final = torch._C._dispatch_tls_local_include_set(), torch._C._dispatch_tls_local_exclude_set()
 """What is switched on and off in Torch where nobody compiles."""
-_KNOWN: WeakValueDictionary[str, Expectations] = WeakValueDictionary()
-"""Operators take tensors and texts only: by which text each is found while its layer lives."""
 _numbers = count()
 
 
@@ -98,7 +96,7 @@ class Expectations:
         self._programs: dict[torch.dtype, Program] = {}
         self._evaluators: dict[torch.dtype, Evaluate] = {}
         self.key = str(next(_numbers))
-        _KNOWN[self.key] = self
+        KNOWN[self.key] = self
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Expectations, (
@@ -270,79 +268,3 @@ def _array(tensor: Tensor) -> Numbers:
 
 def _tensor(array: Numbers, like: Tensor) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array)).to(device=like.device, dtype=like.dtype)
-
-
-@torch.library.custom_op("qstore::expectations", mutates_args=())
-def _expectations(parameters: Tensor, data: Tensor, states: Tensor | None, key: str) -> Tensor:
-    return _KNOWN[key].values(parameters, data, states)
-
-
-@torch.library.custom_op("qstore::draws", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,))
-def _draws(like: Tensor, key: str) -> Tensor:
-    return _KNOWN[key].draws(like)
-
-
-@_draws.register_fake
-def _(like: Tensor, key: str) -> Tensor:
-    its = _KNOWN[key]
-    return like.new_empty(like.shape[0] * its.trajectories, its.n_drawn)
-
-
-@_expectations.register_fake
-def _(parameters: Tensor, data: Tensor, states: Tensor | None, key: str) -> Tensor:  # noqa: ARG001
-    return data.new_empty(data.shape[0], len(_KNOWN[key].observables))
-
-
-@torch.library.custom_op("qstore::expectation_gradients", mutates_args=())
-def _gradients(
-    parameters: Tensor, data: Tensor, states: Tensor | None, weights: Tensor, key: str, wanted: list[bool]
-) -> tuple[Tensor, Tensor, Tensor]:
-    return _KNOWN[key].gradients(parameters, data, states, weights, wanted)
-
-
-@_gradients.register_fake
-def _(
-    parameters: Tensor,
-    data: Tensor,
-    states: Tensor | None,
-    weights: Tensor,  # noqa: ARG001
-    key: str,  # noqa: ARG001
-    wanted: list[bool],
-) -> tuple[Tensor, Tensor, Tensor]:
-    by_state = parameters.new_empty(0) if states is None or not wanted[1] else torch.empty_like(states)
-    return torch.empty_like(parameters), torch.empty_like(data), by_state
-
-
-def _remember_values(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
-    parameters, data, states, key = inputs
-    ctx.owner = _KNOWN[key]  # a graph may live longer than the layer that made it
-    ctx.save_for_backward(parameters, data, states)
-
-
-def _back_from_values(ctx: Any, weights: Tensor) -> tuple[Any, ...]:
-    parameters, data, states = ctx.saved_tensors
-    wanted = [bool(ctx.needs_input_grad[1]), bool(ctx.needs_input_grad[2])]
-    by_parameter, by_data, by_state = torch.ops.qstore.expectation_gradients(
-        parameters, data, states, weights, ctx.owner.key, wanted
-    )
-    return by_parameter, by_data, by_state if wanted[1] else None, None
-
-
-def _remember_gradients(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:  # noqa: ARG001
-    parameters, data, states, weights, key, ctx.wanted = inputs
-    ctx.owner = _KNOWN[key]
-    ctx.save_for_backward(parameters, data, states, weights)
-
-
-def _back_from_gradients(ctx: Any, *behind: Tensor) -> tuple[Any, ...]:
-    parameters, data, states, weights = ctx.saved_tensors
-    inputs = [parameters, data] if states is None else [parameters, data, states]
-    if states is not None and not ctx.wanted[1]:
-        behind = (*behind[:2], torch.zeros_like(states))
-    found = ctx.owner.second(inputs, weights, behind[: len(inputs)])
-    by_state = found[2] if states is not None else None
-    return found[0], found[1], by_state, found[-1], None, None
-
-
-_expectations.register_autograd(_back_from_values, setup_context=_remember_values)
-_gradients.register_autograd(_back_from_gradients, setup_context=_remember_gradients)

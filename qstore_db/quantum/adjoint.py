@@ -45,7 +45,7 @@ def gradients(
     """weights: (batch, n_observables). The others are as `plain.run` takes them."""
     psi = plain.run(circuit, parameters, data, states)
     values = plain.expectations(psi, observables)
-    lam = np.zeros_like(psi)
+    lam = np.zeros(psi.shape, np.complex128)
     for column, observable in enumerate(observables):
         lam += weights[:, column, np.newaxis] * plain.observed(psi, observable)
     by_parameter, by_data = np.zeros(len(parameters)), np.zeros(data.shape)

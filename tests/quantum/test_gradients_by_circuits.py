@@ -75,6 +75,15 @@ def test_shifted_circuits_give_the_gradients_of_the_adjoint(run: Run) -> None:
         assert np.abs(found.states - expected.states.real).max() < 1e-9
 
 
+def test_real_states_that_no_gate_meets_have_gradients() -> None:
+    began = np.array([[0.6, 0.8]])
+    weights = np.ones((1, 2))
+    read: list[Observable] = [pauli(""), pauli("Z0")]
+    found = adjoint.gradients(Circuit(1), read, np.empty(0), np.empty((1, 0)), weights, began)
+    assert found.states is not None
+    np.testing.assert_allclose(found.states, [[4 * 0.6, 0.0]])
+
+
 def test_in_single_precision_torch_is_close() -> None:
     circuit = drawn.some_circuit(6, 80, seed=1)
     random = np.random.default_rng(0)

@@ -31,6 +31,7 @@ from qstore_db.quantum import (
 )
 from qstore_db.quantum.kernels import engine
 from qstore_db.quantum.memory import available_bytes, check_memory, state_bytes
+from qstore_db.quantum.observables import Observable
 from qstore_db.quantum.torch_density import DensityProgram
 from qstore_db.quantum.torch_path import TorchProgram
 
@@ -38,7 +39,7 @@ TURNED = Circuit(5).ry(0, data(0))
 NOISY = TURNED.noise(Channel("amplitude_damping", 0.1)).cx(0, 1)
 WIDE = Circuit(7).compose(NOISY)
 ROWS = np.zeros((7, 1))
-READ = [pauli("Z0") - 0.5 * pauli("X1 Y3"), Projector((1, 0), (0, 1))]
+READ: list[Observable] = [pauli("Z0") - 0.5 * pauli("X1 Y3"), Projector((1, 0), (0, 1))]
 
 
 def test_bytes_are_those_of_the_array() -> None:
