@@ -21,7 +21,18 @@ def findings(ended) -> dict[str, list[dict]]:
 def test_without_a_path_it_lists_what_is_installed(run):
     ended = run("doctor", "--json")
     assert ended.code == 0
-    assert {"python", "qstore-db", "numpy", "faiss-cpu", "lmdb", "pyarrow", "torch", "keras", "jax", "qiskit"} <= findings(ended).keys()
+    assert {
+        "python",
+        "qstore-db",
+        "numpy",
+        "faiss-cpu",
+        "lmdb",
+        "pyarrow",
+        "torch",
+        "keras",
+        "jax",
+        "qiskit",
+    } <= findings(ended).keys()
 
 
 def test_a_database_that_is_well_is_healthy(run, path):

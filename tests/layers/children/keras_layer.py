@@ -15,8 +15,6 @@ from qstore_db.errors import ArgumentError
 from qstore_db.layers.keras import QuantumLayer
 from qstore_db.quantum import adjoint, pauli
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-"""What NumPy says to Keras about variables."""
 BACKEND = keras.backend.backend()
 OPTIONS: list[dict[str, Any]] = [
     {"encoding": "reuploading", "entanglement": "circular", "measurement_bases": ("Z", "X", "Y")},
@@ -43,7 +41,7 @@ def numbers(*shape: int, seed: int = 0) -> NDArray[np.float64]:
 
 
 def array(tensor: Any) -> NDArray[Any]:
-    found: NDArray[Any] = keras.ops.convert_to_numpy(tensor)
+    found: NDArray[Any] = keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(tensor))
     return found
 
 
