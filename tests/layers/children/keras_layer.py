@@ -21,7 +21,6 @@ OPTIONS: list[dict[str, Any]] = [
     {"ansatz": "full_rotation", "entanglement": [(2, 0), (0, 1)], "depth": 1, "measurement_bases": ["Y"]},
     {"ansatz": "rz_ry", "entanglement": "full"},
 ]
-each_dtype = pytest.mark.parametrize(("dtype", "error"), [("float32", 1e-5), ("float64", 1e-10)])
 
 
 @pytest.fixture(autouse=True)
@@ -84,8 +83,10 @@ def made(dtype: str, options: dict[str, Any]) -> QuantumLayer:
     return layer
 
 
-@each_dtype
-@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize(
+    ("options", "dtype", "error"),
+    [*((options, "float64", 1e-10) for options in OPTIONS), (OPTIONS[1], "float32", 1e-5)],
+)
 def test_values_and_gradients_are_those_of_the_plain_path(
     options: dict[str, Any], dtype: str, error: float
 ) -> None:
