@@ -40,6 +40,7 @@ _EXTRAS = (
     "sklearn",
     "server",
 )
+"""Each before those that include it: the first is what is told to install."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +90,9 @@ def _installed() -> Iterator[Finding]:
     yield Finding("ok", "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     yield Finding("ok", "qstore-db", version("qstore-db"))
     seen: set[str] = set()
-    for requirement in requires("qstore-db") or ():
-        name, _, marker = requirement.partition(";")
-        package = re.split(r"[^\w.-]", name.strip())[0]
-        extra = marker.partition("extra ==")[2].strip(" '\"")
-        if package in seen or (extra and extra not in _EXTRAS):
+    for extra, name in _requirements():
+        package = re.split(r"[^\w.-]", name)[0]
+        if package in seen:
             continue
         seen.add(package)
         try:
@@ -102,9 +101,17 @@ def _installed() -> Iterator[Finding]:
             if extra:
                 yield Finding("ok", package, f'not installed (optional): pip install "qstore-db[{extra}]"')
             else:
-                yield Finding(
-                    "problem", package, "not installed", f'pip install --force-reinstall "{name.strip()}"'
-                )
+                yield Finding("problem", package, "not installed", f'pip install --force-reinstall "{name}"')
+
+
+def _requirements() -> list[tuple[str, str]]:
+    """(extra, requirement): first what is always needed, of the extra "", then in the order of `_EXTRAS`."""
+    found = []
+    for requirement in requires("qstore-db") or ():
+        name, _, marker = requirement.partition(";")
+        found.append((marker.partition("extra ==")[2].strip(" '\""), name.strip()))
+    order = ("", *_EXTRAS)
+    return sorted((each for each in found if each[0] in order), key=lambda each: order.index(each[0]))
 
 
 def _directory(path: Path) -> Iterator[Finding]:

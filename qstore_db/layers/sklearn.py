@@ -61,29 +61,29 @@ class QuantumClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:  # noqa: N803 - scikit-learn's name
         """X: (n_samples, n_features). y: (n_samples,) of any kind of label."""
-        checked: tuple[Any, Any] = _validate(self, X, y, dtype=np.float32)
+        checked: tuple[Any, Any] = _validate(self, X, y, dtype=np.float64)
         rows, targets = checked
         check_classification_targets(targets)
         self.classes_, labels = np.unique(targets, return_inverse=True)
         self.mean_ = rows.mean(axis=0)
         deviation = rows.std(axis=0)
-        self.scale_ = np.where(deviation > 0, deviation, 1.0).astype(np.float32)
+        self.scale_ = np.where(deviation > 0, deviation, 1.0)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             layer = QuantumLayer(self.n_qubits, self.depth, entanglement=self.entanglement, seed=seed)
             self.module_ = nn.Sequential(
                 nn.Linear(rows.shape[1], self.n_qubits), layer, nn.Linear(self.n_qubits, len(self.classes_))
-            )
+            ).double()  # so that what comes out for a row does not depend on the rows beside it
             self._train(self._angles(rows), torch.from_numpy(labels.astype(np.int64)))
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
         """(n_samples, n_classes), in the order of `classes_`."""
         check_is_fitted(self)
-        rows = _validate(self, X, dtype=np.float32, reset=False)
+        rows = _validate(self, X, dtype=np.float64, reset=False)
         with torch.no_grad():
-            scores = self.module_(self._angles(rows)).double()
+            scores = self.module_(self._angles(rows))
         chances: NDArray[np.float64] = torch.softmax(scores, dim=1).numpy()
         return chances
 
@@ -93,7 +93,7 @@ class QuantumClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         labels: NDArray[Any] = self.classes_[chances.argmax(axis=1)]
         return labels
 
-    def _angles(self, rows: NDArray[np.float32]) -> Tensor:
+    def _angles(self, rows: NDArray[np.float64]) -> Tensor:
         return torch.from_numpy((rows - self.mean_) / self.scale_)
 
     def _train(self, x: Tensor, labels: Tensor) -> None:
