@@ -63,7 +63,8 @@ def test_shifted_circuits_give_the_gradients_of_the_adjoint(run: Run) -> None:
     circuit, parameters, inputs, observables, states = run
     real = None if states is None else states.real / np.linalg.norm(states.real, axis=1, keepdims=True)
     weights = np.linspace(-1.0, 1.3, len(inputs) * len(observables)).reshape(len(inputs), -1)
-    expected = adjoint.gradients(circuit, observables, parameters, inputs, weights, real)
+    began = None if real is None else real.astype(np.complex128)
+    expected = adjoint.gradients(circuit, observables, parameters, inputs, weights, began)
     shift = ParameterShift(circuit)
     evaluate = evaluated(shift.circuit, observables)
     found = shift.gradients(evaluate, parameters, inputs, weights, real, of_states=True)
