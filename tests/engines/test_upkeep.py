@@ -15,6 +15,7 @@ from qstore_db.engines.embedded.engine import EmbeddedEngine
 from qstore_db.engines.embedded.roster import Roster
 from qstore_db.errors import CollectionNotFoundError, UnavailableError
 from qstore_db.records import Metric, parse_filter
+from qstore_db.testing.waiting import settled
 
 ONE = np.ones(3, np.float32)
 ALL = Selection()
@@ -176,7 +177,13 @@ def test_a_dropped_collection_gives_its_space_back(db: EmbeddedEngine) -> None:
     folder = db.roster.index_files(db.collection("c").cid).directory
     assert folder.is_dir()
     db.drop_collection("c")
-    db._chores.erase_dropped()
+
+    def erased() -> bool:
+        """Not while the builder, in its own thread, still reads it."""
+        db._chores.erase_dropped()
+        return db.roster.dropped() == [] and not folder.exists()
+
+    settled(erased)
     assert (stored(db, layout.IDS), stored(db, layout.ROWS), stored(db, layout.VECTORS)) == (1, 1, 1)
     assert not folder.exists()
     assert db.roster.dropped() == []

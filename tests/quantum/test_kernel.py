@@ -98,7 +98,7 @@ def test_samples_that_do_not_fit_each_other_or_the_circuit_are_refused() -> None
         quantum_kernel(X, encoding=Circuit(1).ry(0, data(0)))
     with pytest.raises(ArgumentError, match="no options"):
         quantum_kernel(X, encoding=encoding("angle", 3), n_qubits=4)
-    with pytest.raises(VectorError, match="rows 1 of x"):
+    with pytest.raises(VectorError, match="row 1 of x"):
         quantum_kernel([[1.0, 2.0], [0.0, 0.0]], encoding="amplitude")
     with pytest.raises(ArgumentError, match="shots=0"):
         quantum_kernel(X, shots=0)
