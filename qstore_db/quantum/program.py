@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qstore_db.errors import ArgumentError
 from qstore_db.quantum import adjoint, plain
 from qstore_db.quantum.adjoint import Gradients
 from qstore_db.quantum.circuit import Circuit
@@ -25,8 +26,9 @@ Numbers = NDArray[Any]
 class Program:
     """A circuit and what is read from it. Safe to use from several threads.
 
-    Arrays are float32 or float64, as `dtype` says, and C-contiguous; nothing is checked here. Values and gradients
-    are exact up to rounding. With the extra `quantum` they come from compiled code, else gate by gate.
+    Arrays are best of the `dtype` and C-contiguous: others are copied. Their shapes are checked, since compiled
+    code would read beyond them, and not their numbers. Values and gradients are exact up to rounding; they come
+    from compiled code with the extra `quantum`, else gate by gate.
     """
 
     def __init__(
@@ -42,8 +44,10 @@ class Program:
         """(batch, n_observables).
 
         parameters: (n_parameters,), radians. data: (batch, n_slots). states: (batch, 2^n), real or complex, each of
-        norm 1, to begin with instead of |0...0>.
+        norm 1, to begin with instead of |0...0>. Raises ArgumentError for other shapes, and for more than fits the
+        memory.
         """
+        self._check(parameters, data, states)
         engine = self._engine(states)
         if engine is not None:
             return engine.values(parameters, data, states)
@@ -56,11 +60,20 @@ class Program:
         self, parameters: Numbers, data: Numbers, weights: Numbers, states: Numbers | None = None
     ) -> Gradients:
         """Of the sum of the values times `weights` (batch, n_observables); the others as in `values`."""
+        self._check(parameters, data, states)
+        _check_shape("weights", weights, (len(data), len(self.observables)))
         engine = self._engine(states)
         if engine is not None:
             return engine.gradients(parameters, data, weights, states)
         found = adjoint.gradients(self.circuit, self.observables, parameters, data, weights, _complex(states))
         return replace(found, values=found.values.astype(self.dtype, copy=False))
+
+    def _check(self, parameters: Numbers, data: Numbers, states: Numbers | None) -> None:
+        _check_shape("parameters", parameters, (len(self.circuit.parameters),))
+        batch = len(data) if data.ndim else 0
+        _check_shape("data", data, (batch, self.circuit.n_slots))
+        if states is not None:
+            _check_shape("states", states, (batch, 1 << self.circuit.n_qubits))
 
     def _engine(self, states: Numbers | None) -> Engine | None:
         if not _is_compiled():
@@ -83,6 +96,11 @@ class Program:
 @lru_cache(maxsize=1)
 def _is_compiled() -> bool:
     return find_spec("numba") is not None
+
+
+def _check_shape(name: str, array: Numbers, shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise ArgumentError(f"{name} of shape {array.shape} given, {shape} needed", subject=name)
 
 
 def _complex(states: Numbers | None) -> Numbers | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from qstore_db.errors import ArgumentError
 from qstore_db.quantum import Circuit, Program, Projector, adjoint, data, parameter, pauli
 from qstore_db.quantum.gates import GATES
 from qstore_db.quantum.kernels import engine
@@ -151,3 +154,107 @@ def test_without_compiled_code_the_plain_path_runs(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(program, "_is_compiled", lambda: False)
     circuit = some_circuit(3, 12, seed=4)
     check(circuit, READ, np.ones(len(circuit.parameters)), np.ones((2, circuit.n_slots)), np.float32)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_other_shapes_are_refused_by_name(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled code would read beyond them."""
+    from qstore_db.quantum import program
+
+    monkeypatch.setattr(program, "_is_compiled", lambda: compiled)
+    its = Program(Circuit(2).ry(0, "a").ry(1, data(1)), [pauli("Z0"), pauli("Z1")])
+    right = {"parameters": np.ones(1), "data": np.ones((3, 2)), "weights": np.ones((3, 2))}
+    wrong = {
+        "parameters": (np.ones(0), np.ones(2), np.ones((1, 1))),
+        "data": (np.ones(2), np.ones((3, 1)), np.array(1.0)),
+        "weights": (np.ones((2, 2)), np.ones((3, 1))),
+        "states": (np.ones((3, 2)), np.ones((2, 4)), np.ones(4)),
+    }
+    for name, arrays in wrong.items():
+        for array in arrays:
+            with pytest.raises(ArgumentError) as caught:
+                its.gradients(**{**right, name: array})  # type: ignore[arg-type]
+            assert caught.value.subject == name
+
+
+@pytest.mark.parametrize("n_qubits", [2, 7])
+def test_no_samples_give_no_values(n_qubits: int) -> None:
+    circuit = some_circuit(n_qubits, 30, seed=1)
+    parameters = np.ones(len(circuit.parameters))
+    found = Program(circuit, [pauli("Z0")]).gradients(
+        parameters, np.ones((0, circuit.n_slots)), np.ones((0, 1))
+    )
+    assert found.values.shape == (0, 1)
+    assert not found.parameters.any()
+    assert found.data.shape == (0, circuit.n_slots)
+
+
+CHILD = """
+import os, signal, sys
+import numpy as np
+from qstore_db.errors import ArgumentError
+from qstore_db.quantum import Circuit, Program, pauli
+from qstore_db.quantum.kernels import engine
+
+engine._WORTH_A_THREAD, engine._cores = 1, lambda: 2
+program = Program(Circuit(3).ry(0, "a").cx(0, 1).cx(1, 2), [pauli("Z2")])
+before = program.values(np.ones(1), np.ones((64, 0)))
+assert engine._pool()._threads, "no thread has run"
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    same = np.array_equal(program.values(np.ones(1), np.ones((64, 0))), before)
+    os._exit(0 if same else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+NOWHERE = """
+from numba.core.caching import CacheImpl
+
+CacheImpl._locator_classes = []  # as where no folder may be written
+import numpy as np
+from qstore_db.quantum.kernels.diagonals import fill_table
+
+cosines, sines = np.empty(2), np.empty(2)
+fill_table(np.array([1]), np.array([np.pi]), cosines, sines)
+assert abs(cosines[1] + 1) < 1e-15
+"""
+
+
+OTHER_SOURCES = """
+import importlib, sys, tempfile
+from pathlib import Path
+
+sys.path.insert(0, tempfile.mkdtemp())
+Path(sys.path[0], "kernel.py").write_text(
+    "from qstore_db.quantum.kernels import lanes\\n"
+    "@lanes.compiled\\n"
+    "def twice(x):\\n"
+    "    return 2 * x\\n"
+)
+import kernel
+from qstore_db.quantum.kernels import lanes
+
+def loaded():
+    importlib.reload(kernel)
+    assert kernel.twice(3) == 6
+    return sum(kernel.twice.stats.cache_hits.values())
+
+assert [loaded(), loaded()] == [0, 1]
+lanes._SOURCES = "others"
+assert [loaded(), loaded()] == [0, 1]
+"""
+
+
+@pytest.mark.parametrize(
+    "program", [CHILD, NOWHERE, OTHER_SOURCES], ids=["forked", "no folder", "other sources"]
+)
+def test_in_a_process_of_its_own(program: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -154,7 +154,7 @@ class Engine:
         work = (
             blocks * self._compiled.size * (1 if low else self._width) * (1 + len(self._compiled.tables.ops))
         )
-        return min(blocks, _cores(), 1 + work // _WORTH_A_THREAD)
+        return max(1, min(blocks, _cores(), 1 + work // _WORTH_A_THREAD))
 
     def _spread(self, run: Callable[[int, int], None], batch: int, low: int) -> None:
         """Run all samples, on as many threads as pay."""
@@ -177,3 +177,7 @@ def _cores() -> int:
 @lru_cache(maxsize=1)
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(1, _cores() - 1), "qstore-circuits")
+
+
+# A child has none of its parent's threads: it would wait for them for ever.
+os.register_at_fork(after_in_child=_pool.cache_clear)

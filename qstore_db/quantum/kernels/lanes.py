@@ -9,13 +9,17 @@ On processors with shorter registers LLVM splits them.
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from collections.abc import Callable
+from hashlib import blake2b
+from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import numba
 from llvmlite import ir
 from numba.core import types
+from numba.core.caching import FunctionCache
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
@@ -26,10 +30,25 @@ _FAST: Final = ("contract", "nsz", "reassoc")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+_SOURCES: Final = blake2b(
+    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))), digest_size=16
+).hexdigest()
+
+
+class _Cache(FunctionCache):
+    """Compiled code on disk that is used again for the same sources only. By itself Numba looks at the file that a
+    function stands in, and not at those of the functions that were compiled into it."""
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        return super()._index_key(sig, codegen), _SOURCES  # type: ignore[no-untyped-call]
+
+
 def compiled(function: F) -> F:
-    """Compiled on first use and kept on disk; runs without the interpreter's lock."""
-    compile: Any = numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
-    return cast("F", compile(function))
+    """Compiled on first use and kept on disk, where there is a folder for it; without the interpreter's lock."""
+    dispatcher: Any = numba.njit(nogil=True, boundscheck=False, error_model="numpy")(function)
+    with contextlib.suppress(RuntimeError):  # no folder may be written: then each process compiles for itself
+        dispatcher._cache = _Cache(function)  # type: ignore[no-untyped-call]
+    return cast("F", dispatcher)
 
 
 def _instruction(function: Callable[..., Any]) -> Any:

@@ -33,16 +33,9 @@ def qubit_states(
             kind = kinds[at]
             if kind == FIXED:
                 g = gates[which[at]]
-                p, q = splat(steps, g[0, 0, 0]), splat(steps, g[0, 0, 1])
-                r, s = splat(steps, g[0, 1, 0]), splat(steps, g[0, 1, 1])
-                t, u = splat(steps, g[1, 0, 0]), splat(steps, g[1, 0, 1])
-                v, w = splat(steps, g[1, 1, 0]), splat(steps, g[1, 1, 1])
-                a, b, x, y = (
-                    (p * a - q * b) + (r * x - s * y),
-                    (p * b + q * a) + (r * y + s * x),
-                    (t * a - u * b) + (v * x - w * y),
-                    (t * b + u * a) + (v * y + w * x),
-                )
+                low = _times(g[0, 0], g[0, 1], a, b, x, y, steps)
+                high = _times(g[1, 0], g[1, 1], a, b, x, y, steps)
+                a, b, x, y = low[0], low[1], high[0], high[1]
             else:
                 c, s = load(cosines, which[at] * width), load(sines, which[at] * width)
                 if kind == 0:
@@ -53,6 +46,14 @@ def qubit_states(
                     a, b, x, y = c * a + s * b, c * b - s * a, c * x - s * y, c * y + s * x
             place += 1
             _keep(steps[place].reshape(4 * width), width, a, b, x, y)
+
+
+@compiled
+def _times(first: Any, second: Any, a: Any, b: Any, x: Any, y: Any, like: Any) -> Any:
+    """The complex number first (a + ib) + second (x + iy); first and second: (2,), real and imaginary part."""
+    p, q = splat(like, first[0]), splat(like, first[1])
+    r, s = splat(like, second[0]), splat(like, second[1])
+    return (p * a - q * b) + (r * x - s * y), (p * b + q * a) + (r * y + s * x)
 
 
 @compiled
@@ -188,16 +189,9 @@ def chain_slopes(
             kind = kinds[at]
             if kind == FIXED:
                 g = gates[which[at]]
-                p, q = splat(steps, g[0, 0, 0]), splat(steps, g[0, 0, 1])
-                r, s = splat(steps, g[1, 0, 0]), splat(steps, g[1, 0, 1])
-                v, w = splat(steps, g[0, 1, 0]), splat(steps, g[0, 1, 1])
-                m, n = splat(steps, g[1, 1, 0]), splat(steps, g[1, 1, 1])
-                a, b, x, y = (
-                    (p * a - q * b) + (r * x - s * y),
-                    (p * b + q * a) + (r * y + s * x),
-                    (v * a - w * b) + (m * x - n * y),
-                    (v * b + w * a) + (m * y + n * x),
-                )
+                low = _times(g[0, 0], g[1, 0], a, b, x, y, steps)
+                high = _times(g[0, 1], g[1, 1], a, b, x, y, steps)
+                a, b, x, y = low[0], low[1], high[0], high[1]
                 continue
             place = which[at] * width
             c, s = load(cosines, place), load(sines, place)
