@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from itertools import product
 
 import numpy as np
 
-from benchmarks.harness import Bar, Panel, Report, Spread, interleave
+from benchmarks.harness import Bar, Options, Panel, Report, Spread, interleave
 from benchmarks.peers import missing
 from benchmarks.simulators.base import Simulator, Task
 from benchmarks.simulators.process import Call, GaveUp, Process
 
 TOLERANCE = {"float32": 2e-3, "float64": 1e-9}
 CALLS: Mapping[Call, str] = {"forward": "forward", "gradient": "forward + backward", "step": "training step"}
+
+
+CIRCUIT = "RY of the input, then layers of RY, RZ on each qubit and a chain of CNOT; <Z> of each qubit"
 
 
 class Cells:
@@ -41,6 +45,26 @@ class Cells:
                 self._makers.append(maker)
             else:
                 report.skipped[maker.name] = why
+
+    @classmethod
+    def measured(
+        cls, report: Report, options: Options, makers: Sequence[type[Simulator]], calls: Sequence[Call]
+    ) -> Cells:
+        """The whole table; one small cell for a quick run."""
+        quick = options.quick
+        dtypes = ("float32",) if quick else ("float32", "float64")
+        qubits, depths, batches = ((3,), (1,), (32,)) if quick else ((4, 8, 12, 16), (2, 4), (1, 32, 256))
+        rounds, budget = (1, 0.01) if quick else (3, 0.3)
+        report.settings |= {
+            "circuit": CIRCUIT,
+            "rounds": rounds,
+            "seconds_a_round": budget,
+            "given_up": "after 60 s or 16 GiB, and then on all that is larger",
+        }
+        cells = cls(report, makers, calls, rounds, budget)
+        for dtype, n_qubits, depth, batch in product(dtypes, qubits, depths, batches):
+            cells.measure(Task(n_qubits, depth, batch, dtype))
+        return cells
 
     def measure(self, task: Task) -> None:
         with ExitStack() as stack:

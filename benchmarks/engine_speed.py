@@ -25,18 +25,7 @@ MEASURED: tuple[Call, ...] = ("forward", "gradient")
 
 def run(options: Options) -> Report:
     report = Report("engine_speed", QUESTION)
-    qubits, depths, batches = ((3,), (1,), (32,)) if options.quick else ((4, 8, 12, 16), (2, 4), (1, 32, 256))
-    dtypes = ("float32",) if options.quick else ("float32", "float64")
-    rounds, budget = (1, 0.01) if options.quick else (3, 0.3)
-    report.settings = {
-        "circuit": "RY of the input, then layers of RY, RZ on each qubit and a chain of CNOT; <Z> of each qubit",
-        "rounds": rounds,
-        "seconds_a_round": budget,
-        "given_up": "after 60 s or 16 GiB, and then on all that is larger",
-    }
-    cells = Cells(report, MAKERS, MEASURED, rounds, budget)
-    for dtype, n_qubits, depth, batch in product(dtypes, qubits, depths, batches):
-        cells.measure(Task(n_qubits, depth, batch, dtype))
+    cells = Cells.measured(report, options, MAKERS, MEASURED)
     for dtype, call in product(("float32", "float64"), MEASURED):
         _judge(report, cells, dtype, call)
     _absolute(report, cells)

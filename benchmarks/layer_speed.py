@@ -21,19 +21,8 @@ NEEDED = {4: 10.0, 8: 20.0}
 
 def run(options: Options) -> Report:
     report = Report("layer_speed", QUESTION)
-    qubits, depths, batches = ((3,), (1,), (32,)) if options.quick else ((4, 8, 12, 16), (2, 4), (1, 32, 256))
-    dtypes = ("float32",) if options.quick else ("float32", "float64")
-    rounds, budget = (1, 0.01) if options.quick else (3, 0.3)
-    report.settings = {
-        "circuit": "RY of the input, then layers of RY, RZ on each qubit and a chain of CNOT; <Z> of each qubit",
-        "training step": "Linear(16, n), the layer, Linear(n, 10), cross entropy, Adam",
-        "rounds": rounds,
-        "seconds_a_round": budget,
-        "given_up": "after 60 s or 16 GiB, and then on all that is larger",
-    }
-    cells = Cells(report, MAKERS, MEASURED, rounds, budget)
-    for dtype, n_qubits, depth, batch in product(dtypes, qubits, depths, batches):
-        cells.measure(Task(n_qubits, depth, batch, dtype))
+    report.settings["training step"] = "Linear(16, n), the layer, Linear(n, 10), cross entropy, Adam"
+    cells = Cells.measured(report, options, MAKERS, MEASURED)
     _judge(report, cells)
     return report
 

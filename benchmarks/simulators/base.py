@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -39,7 +38,6 @@ class Simulator(Protocol):
 
     name: ClassVar[str]
     package: ClassVar[str]
-    dtypes: ClassVar[Sequence[str]]
 
     def __init__(self, task: Task, /) -> None: ...
 

@@ -13,7 +13,6 @@ from benchmarks.simulators.base import Numbers, Task
 class Jax:
     name: ClassVar = "jax.jit"
     package: ClassVar = "jax"
-    dtypes: ClassVar = ("float32", "float64")
 
     def __init__(self, task: Task, /) -> None:
         jax = import_module("jax")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -12,10 +13,8 @@ from benchmarks.simulators.torch import Torch
 CLASSES = 10
 
 
-class _Layer:
+class _Layer(ABC):
     """What all have alike: inputs and weights, a loss, and one step of Adam."""
-
-    dtypes: ClassVar = ("float32", "float64")
 
     def __init__(self, task: Task, /) -> None:
         self._torch = import_module("torch")
@@ -30,12 +29,13 @@ class _Layer:
         self._features = self._torch.randn(task.batch, 16)
         self._labels = self._torch.randint(0, CLASSES, (task.batch,))
 
+    @abstractmethod
     def _make(self, task: Task) -> Any:
-        raise NotImplementedError
+        """The module."""
 
+    @abstractmethod
     def _slopes(self) -> Any:
         """(depth, n, 2): the gradient that the trained angles have now."""
-        raise NotImplementedError
 
     def forward(self) -> Numbers:
         with self._torch.no_grad():
@@ -75,8 +75,9 @@ class OurLayer(_Layer):
 class _FunctionLayer(_Layer):
     """A module around a function of parameters and inputs."""
 
+    @abstractmethod
     def _values(self, task: Task) -> Any:
-        raise NotImplementedError
+        """The function."""
 
     def _make(self, task: Task) -> Any:
         torch, values, start = self._torch, self._values(task), task.numbers()[0]
@@ -100,7 +101,7 @@ class PennylaneLayer(_FunctionLayer):
     package: ClassVar = "pennylane"
 
     def _values(self, task: Task) -> Any:
-        return DefaultQubit(task)._values
+        return DefaultQubit(task).values
 
 
 class TorchLayer(_FunctionLayer):
@@ -108,4 +109,4 @@ class TorchLayer(_FunctionLayer):
     package: ClassVar = "torch"
 
     def _values(self, task: Task) -> Any:
-        return Torch(task)._values
+        return Torch(task).values

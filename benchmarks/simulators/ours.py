@@ -14,7 +14,6 @@ from qstore_db.quantum import Circuit, Program, data, pauli
 class Ours:
     name: ClassVar = "qstore"
     package: ClassVar = "numba"
-    dtypes: ClassVar = ("float32", "float64")
 
     def __init__(self, task: Task, /) -> None:
         circuit = Circuit(task.n_qubits)

@@ -13,8 +13,6 @@ from benchmarks.simulators.base import Numbers, Task
 class Qulacs:
     name: ClassVar = "qulacs"
     package: ClassVar = "qulacs"
-    dtypes: ClassVar = ("float32", "float64")
-    """It has double precision only, and is shown beside both."""
 
     def __init__(self, task: Task, /) -> None:
         qulacs = self._qulacs = import_module("qulacs")

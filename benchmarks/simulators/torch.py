@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any, ClassVar
 
-from benchmarks.simulators.base import Numbers, Task
+from benchmarks.simulators.base import Task
+from benchmarks.simulators.through_torch import ThroughTorch
 
 
-class Torch:
+class Torch(ThroughTorch):
     name: ClassVar = "torch"
     package: ClassVar = "torch"
-    dtypes: ClassVar = ("float32", "float64")
 
     def __init__(self, task: Task, /) -> None:
-        self._torch = import_module("torch")
+        super().__init__(task)
         self._task = task
-        self._parameters, self._inputs, self._weights = map(self._torch.tensor, task.numbers())
 
     def _turned(self, state: Any, cosine: Any, sine: Any, qubit: int) -> Any:
         """RY: cosine and sine () or (batch, 1, 1) of half the angle."""
@@ -25,7 +23,7 @@ class Torch:
         both = self._torch.stack([cosine * low - sine * high, sine * low + cosine * high], dim=2)
         return both.view(self._task.batch, -1)
 
-    def _values(self, parameters: Any, inputs: Any) -> Any:
+    def values(self, parameters: Any, inputs: Any) -> Any:
         torch, task = self._torch, self._task
         complex_dtype = torch.complex64 if task.dtype == "float32" else torch.complex128
         state = torch.zeros(task.batch, 1 << task.n_qubits, dtype=complex_dtype)
@@ -49,14 +47,3 @@ class Torch:
             halves = chances.view(task.batch, 1 << qubit, 2, -1).sum(dim=(1, 3))
             read.append(halves[:, 0] - halves[:, 1])
         return torch.stack(read, dim=1)
-
-    def forward(self) -> Numbers:
-        with self._torch.no_grad():
-            values: Numbers = self._values(self._parameters, self._inputs).numpy()
-        return values
-
-    def gradient(self) -> tuple[Numbers, Numbers]:
-        parameters = self._parameters.clone().requires_grad_()
-        inputs = self._inputs.clone().requires_grad_()
-        (self._values(parameters, inputs) * self._weights).sum().backward()
-        return parameters.grad.numpy(), inputs.grad.numpy()
