@@ -32,6 +32,9 @@ PROGRAMS = (
     "layer_speed",
     "layer_gpu",
     "fashion_mnist",
+    "expressivity",
+    "pooling",
+    "few_shot",
     "claims",
 )
 QUICK_RESULTS = Path("out/benchmarks-quick")
@@ -81,6 +84,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _publish(results: Path) -> None:
     for document, name, rows in (
         (Path("README.md"), "benchmarks", table.gates_table(results)),
+        (Path("README.md"), "engine", table.speeds_table("engine_speed", results)),
+        (Path("README.md"), "layers", table.speeds_table("layer_speed", results)),
+        (Path("README.md"), "models", table.models_table(results)),
         (Path("docs/benchmarks.md"), "benchmarks", table.figures(results)),
         (Path("docs/claims.md"), "claims", table.claims_table(results)),
     ):

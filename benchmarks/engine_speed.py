@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from itertools import product
 
 from benchmarks.cells import CALLS, Cells, mean
@@ -10,7 +11,7 @@ from benchmarks.simulators.base import Simulator, Task
 from benchmarks.simulators.jax import Jax
 from benchmarks.simulators.ours import Alone, Ours
 from benchmarks.simulators.pennylane import DefaultQubit, Lightning
-from benchmarks.simulators.process import Call
+from benchmarks.simulators.process import Call, Process
 from benchmarks.simulators.qulacs import Qulacs
 from benchmarks.simulators.torch import Torch
 
@@ -29,6 +30,8 @@ def run(options: Options) -> Report:
     for dtype, call in product(("float32", "float64"), MEASURED):
         _judge(report, cells, dtype, call)
     _absolute(report, cells)
+    if not options.quick:
+        _memory(report)
     return report
 
 
@@ -93,6 +96,18 @@ def _absolute(report: Report, cells: Cells) -> None:
             Gate(most, 5, above=False),
         )
     report.panels += cells.panels(Task(8, 4, 256, "float32"))
+
+
+def _memory(report: Report) -> None:
+    """What a thread takes: two of them beside one, where states are large beside what any thread has."""
+    task, peaks = Task(20, 4, 4, "float32"), []
+    for maker in (Ours, Alone):
+        with closing(Process(maker, task)) as process:
+            process.results("gradient")
+            peaks.append(process.peak_bytes)
+    states = (peaks[0] - peaks[1]) / (8 << task.n_qubits)
+    what = "complex64: 20 qubits, depth 4, batch 4, forward + backward: memory of a further thread"
+    report.figure(what, f"{number(states)} states", Gate(states, 3, above=False))
 
 
 def _shape(task: Task) -> str:

@@ -46,6 +46,12 @@ class Process:
         found: float = self._answer()
         return found
 
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory that it has taken so far."""
+        status = Path(f"/proc/{self._worker.pid}/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
     def close(self) -> None:
         self._pipe.close()
         self._worker.kill()

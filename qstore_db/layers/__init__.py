@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from qstore_db.layers.diagnostics import GradientVariance, gradient_variance
     from qstore_db.layers.encoding import DecodingLayer, EncodingLayer
     from qstore_db.layers.extractor import QuantumFeatureExtractor
+    from qstore_db.layers.natural import NaturalGradient
     from qstore_db.layers.nonlinearity import QuantumNonlinearity
     from qstore_db.layers.normalization import QuantumAwareNormalization
     from qstore_db.layers.pooling import QuantumPooling
@@ -28,6 +29,7 @@ _HOMES = {
     "EncodingLayer": "encoding",
     "GradientVariance": "diagnostics",
     "LayerSpecs": "base",
+    "NaturalGradient": "natural",
     "QuantumAwareNormalization": "normalization",
     "QuantumFeatureExtractor": "extractor",
     "QuantumLayer": "quantum_layer",
@@ -45,6 +47,7 @@ __all__ = [
     "EncodingLayer",
     "GradientVariance",
     "LayerSpecs",
+    "NaturalGradient",
     "QuantumAwareNormalization",
     "QuantumFeatureExtractor",
     "QuantumLayer",

@@ -69,5 +69,5 @@ class AdaptiveLayer(QuantumModule):
         """Those of the quantum part."""
         return self.quantum.dead_parameters()
 
-    def _quantum(self) -> list[nn.Parameter]:
+    def quantum_parameters(self) -> list[nn.Parameter]:
         return [self.quantum.quantum_params]

@@ -57,7 +57,7 @@ class QuantumModule(nn.Module):
     @property
     def n_parameters(self) -> int:
         """Trainable parameters of circuits."""
-        return sum(each.numel() for each in self._quantum())
+        return sum(each.numel() for each in self.quantum_parameters())
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that it was made with: `from_config` makes such a layer anew, not what it learnt."""
@@ -69,7 +69,7 @@ class QuantumModule(nn.Module):
 
     def get_quantum_parameters(self) -> NDArray[np.float32]:
         """(n_parameters,) float32, a copy; order layer, qubit, gate."""
-        parts = [each.detach().flatten().cpu().float().numpy() for each in self._quantum()]
+        parts = [each.detach().flatten().cpu().float().numpy() for each in self.quantum_parameters()]
         return np.concatenate([np.zeros(0, np.float32), *parts])
 
     def set_quantum_parameters(self, array: ArrayLike) -> None:
@@ -87,7 +87,7 @@ class QuantumModule(nn.Module):
             raise ArgumentError("array has values that are not finite", subject="array")
         left = torch.from_numpy(given.copy())
         with torch.no_grad():
-            for each in self._quantum():
+            for each in self.quantum_parameters():
                 each.copy_(left[: each.numel()].reshape(each.shape))
                 left = left[each.numel() :]
 
@@ -109,7 +109,8 @@ class QuantumModule(nn.Module):
         shown = {name: value for name, value in self._config.items() if value is not None}
         return ", ".join(f"{name}={value!r:.60}" for name, value in shown.items())
 
-    def _quantum(self) -> list[nn.Parameter]:
+    def quantum_parameters(self) -> list[nn.Parameter]:
+        """Those that are angles of circuits, in the order of `get_quantum_parameters`."""
         return []
 
 
@@ -151,7 +152,7 @@ class CircuitModule(QuantumModule):
         """Names of parameters on which nothing that is measured depends, whatever the input and the others are."""
         return diagnostics.dead_parameters(self)
 
-    def _quantum(self) -> list[nn.Parameter]:
+    def quantum_parameters(self) -> list[nn.Parameter]:
         return [self.quantum_params]
 
     def _angles(self) -> Tensor:

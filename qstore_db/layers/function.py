@@ -6,7 +6,7 @@ higher order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from importlib.util import find_spec
@@ -21,7 +21,7 @@ from torch import Tensor
 from qstore_db.errors import ArgumentError
 from qstore_db.layers.arguments import whole
 from qstore_db.layers.noise import planned
-from qstore_db.layers.operators import KNOWN
+from qstore_db.layers.operators import KNOWN, expectations
 from qstore_db.layers.sampled import Sampled
 from qstore_db.quantum import Circuit, Program, spsa
 from qstore_db.quantum.encodings import not_finite
@@ -95,6 +95,8 @@ class Expectations:
         self._sampled = None if shots is None else Sampled(circuit, self.observables, shots, self._random)
         self._programs: dict[torch.dtype, Program] = {}
         self._evaluators: dict[torch.dtype, Evaluate] = {}
+        self.watch: Callable[[Tensor, Tensor | None], None] | None = None
+        """Called with the data and states of every batch before it is run."""
         self.key = str(next(_numbers))
         KNOWN[self.key] = self
 
@@ -114,13 +116,14 @@ class Expectations:
         parameters: (n_parameters,), data: (batch, n_slots), states: (batch, 2^n) or None; all float32 or all
         float64 (states may be complex) and on one device.
         """
+        if self.watch is not None:
+            self.watch(data, states)
         if self._plan.drawn is None:
-            found: Tensor = torch.ops.qstore.expectations(parameters, data, states, self.key)
-            return found
+            return expectations(parameters, data, states, self.key)
         drawn = torch.ops.qstore.draws(data.detach(), self.key)
         rows = torch.cat([data.repeat_interleave(self._repeats, dim=0), drawn], dim=1)
         began = None if states is None else states.repeat_interleave(self._repeats, dim=0)
-        each = torch.ops.qstore.expectations(parameters, rows, began, self.key)
+        each = expectations(parameters, rows, began, self.key)
         mean: Tensor = each.reshape(len(data), self._repeats, len(self.observables)).mean(dim=1)
         return mean
 
@@ -133,9 +136,9 @@ class Expectations:
     # What the operators do
 
     def values(self, parameters: Tensor, data: Tensor, states: Tensor | None) -> Tensor:
-        if not torch.isfinite(data).all():
-            rows = _array((~torch.isfinite(data)).any(dim=1).nonzero()[:, 0])
-            raise not_finite(np.unique(rows // self._repeats))
+        if not _is_finite(data):
+            finite = np.isfinite(_array(data)).all(axis=1)
+            raise not_finite(np.unique(np.flatnonzero(~finite) // self._repeats))
         if len(data) == 0:
             return data.new_zeros(0, len(self.observables))
         if self.shots is None and not self._compiled(parameters):
@@ -261,8 +264,14 @@ def _alone(tensor: Tensor) -> Tensor:
     return tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_()
 
 
+def _is_finite(data: Tensor) -> bool:
+    if data.device.type == "cpu":  # where NumPy needs a fraction of the time
+        return bool(np.isfinite(_array(data)).all())
+    return bool(torch.isfinite(data).all())
+
+
 def _array(tensor: Tensor) -> Numbers:
-    found: Numbers = tensor.detach().cpu().contiguous().numpy()
+    found: Numbers = tensor.detach().cpu().numpy()
     return found
 
 

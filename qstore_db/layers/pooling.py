@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from torch import Tensor
 
-from qstore_db.errors import ArgumentError
-from qstore_db.layers import arguments, tensors
+from qstore_db.layers import tensors
 from qstore_db.layers.base import QuantumModule
-
-POOLINGS: Final = ("partial_trace", "measurement", "amplitude_damping")
+from qstore_db.layers.readings import Pooling
 
 
 class QuantumPooling(QuantumModule):
@@ -31,29 +27,16 @@ class QuantumPooling(QuantumModule):
         *,
         strength: float | None = None,
     ) -> None:
-        arguments.qubits(n_qubits)
-        arguments.whole("pool_size", pool_size)
-        arguments.one_of("pooling_type", pooling_type, POOLINGS)
-        if pool_size > n_qubits:
-            raise ArgumentError(f"pool_size={pool_size} is more than {n_qubits} qubits", subject="pool_size")
-        if strength is not None:
-            arguments.share("strength", strength)
-            if pooling_type != "amplitude_damping":
-                raise ArgumentError(f"pooling_type={pooling_type!r} has no strength", subject="strength")
+        its = Pooling(n_qubits, pool_size, pooling_type, strength)
         kept = {
             "n_qubits": n_qubits,
             "pool_size": pool_size,
             "pooling_type": pooling_type,
             "strength": strength,
         }
-        super().__init__(kept, n_qubits // pool_size)
-        self.n_qubits, self.pooling_type = n_qubits, pooling_type
-        self._size, self._strength = pool_size, 0.1 if strength is None else strength
-
-    @property
-    def kept(self) -> list[int]:
-        """The qubits that a partial trace keeps."""
-        return [self._size * group for group in range(self.n_qubits // self._size)]
+        super().__init__(kept, its.groups)
+        self.n_qubits, self.pooling_type, self.kept = n_qubits, pooling_type, its.kept
+        self._size, self._lost = pool_size, its.lost
 
     def forward(self, x: Tensor) -> Tensor:
         x = tensors.inputs(x, self.n_qubits)
@@ -61,7 +44,4 @@ class QuantumPooling(QuantumModule):
         whole = x[..., : groups * self._size].reshape(*x.shape[:-1], groups, self._size)
         if self.pooling_type == "partial_trace":
             return whole[..., 0]
-        mean = whole.mean(dim=-1)
-        if self.pooling_type == "measurement":
-            return mean
-        return (1.0 - self._strength) * mean + self._strength
+        return (1.0 - self._lost) * whole.mean(dim=-1) + self._lost

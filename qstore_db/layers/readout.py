@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from qstore_db.errors import ArgumentError
-from qstore_db.layers import arguments, tensors
+from qstore_db.layers import tensors
 from qstore_db.layers.base import CircuitModule
 from qstore_db.layers.encoding import EncodingLayer
+from qstore_db.layers.readings import LEAST, Readout
 from qstore_db.quantum import Circuit, Projector
-
-UNUSED: Final = ("renormalise", "penalise", "extra_class")
-_LEAST = 1e-30
-"""Below this a probability is taken for it, so that its logarithm has a gradient that is a number."""
 
 
 class QuantumReadout(CircuitModule):
@@ -42,18 +39,7 @@ class QuantumReadout(CircuitModule):
         init: str = "small",
         seed: int | None = None,
     ) -> None:
-        arguments.qubits(n_qubits)
-        arguments.whole("n_classes", n_classes)
-        arguments.one_of("readout_type", readout_type, ("computational",))
-        arguments.one_of("output", output, ("log_probs", "probs"))
-        arguments.one_of("unused", unused, UNUSED)
-        if n_classes > 1 << n_qubits:
-            raise ArgumentError(
-                f"n_classes={n_classes} is more than the {1 << n_qubits} basis states of {n_qubits} qubits",
-                subject="n_classes",
-            )
-        if unused == "extra_class" and n_classes == 1 << n_qubits:
-            raise ArgumentError("unused='extra_class', but every basis state is a class", subject="unused")
+        self._its = its = Readout(n_qubits, n_classes, readout_type, output, unused)
         kept: dict[str, Any] = {
             "n_qubits": n_qubits,
             "n_classes": n_classes,
@@ -64,12 +50,11 @@ class QuantumReadout(CircuitModule):
             "seed": seed,
         }
         self.n_qubits, self.n_classes = n_qubits, n_classes
-        self._logarithm, self._unused = output == "log_probs", unused
         super().__init__(
             kept,
-            self.renamed(""),
-            list(self.classes_on(range(n_qubits))),
-            output_dim=n_classes + (unused == "extra_class"),
+            its.circuit(),
+            list(its.classes_on(range(n_qubits))),
+            output_dim=its.width,
             from_states=True,
             init=init,
             seed=seed,
@@ -89,24 +74,16 @@ class QuantumReadout(CircuitModule):
         total = probabilities.sum(dim=1, keepdim=True)
         with torch.no_grad():
             self.leftover.copy_((1.0 - total).mean())
-        if self._unused == "renormalise":
-            probabilities = probabilities / total.clamp_min(_LEAST)
-        elif self._unused == "extra_class":
+        if self._its.unused == "renormalise":
+            probabilities = probabilities / total.clamp_min(LEAST)
+        elif self._its.unused == "extra_class":
             probabilities = torch.cat([probabilities, (1.0 - total).clamp_min(0.0)], dim=1)
-        return probabilities.clamp_min(_LEAST).log() if self._logarithm else probabilities
+        return probabilities.clamp_min(LEAST).log() if self._its.output == "log_probs" else probabilities
 
-    def classes_on(self, qubits: Any) -> list[Projector]:
+    def classes_on(self, qubits: Sequence[int]) -> list[Projector]:
         """Class c is the basis state c of these qubits, the first the most significant."""
-        places = tuple(qubits)
-        last = len(places) - 1
-        return [
-            Projector(places, tuple(c >> (last - place) & 1 for place in range(len(places))))
-            for c in range(self.n_classes)
-        ]
+        return self._its.classes_on(qubits)
 
     def renamed(self, prefix: str) -> Circuit:
         """Its circuit with `prefix` before every parameter's name."""
-        circuit = Circuit(self.n_qubits)
-        for qubit in range(self.n_qubits):
-            circuit = circuit.ry(qubit, f"{prefix}readout_theta_{qubit}")
-        return circuit
+        return self._its.circuit(prefix)

@@ -48,7 +48,7 @@ class QuantumSequential(QuantumModule):
     def forward(self, x: Tensor) -> Tensor:
         first, last = self.layers[0], self.layers[-1]
         assert isinstance(first, QuantumFeatureExtractor)
-        angles = torch.cat([each.to(tensors.precision(each)) for each in self._quantum()])
+        angles = torch.cat([each.to(tensors.precision(each)) for each in self.quantum_parameters()])
         x = tensors.inputs(x, None, angles)
         states = first.encoding(x.reshape(-1, x.shape[-1]))
         values = self.expectations(angles, states[:, :0], states)
@@ -74,8 +74,8 @@ class QuantumSequential(QuantumModule):
     def _parts(self) -> list[QuantumModule]:
         return [layer for layer in self.layers if isinstance(layer, QuantumModule)]
 
-    def _quantum(self) -> list[nn.Parameter]:
-        return [each for layer in self._parts() for each in layer._quantum()]
+    def quantum_parameters(self) -> list[nn.Parameter]:
+        return [each for layer in self._parts() for each in layer.quantum_parameters()]
 
 
 def _fused(layers: tuple[Fusible, ...]) -> tuple[Circuit, list[Observable]]:

@@ -6,6 +6,7 @@ from qstore_db.quantum.circuit import Circuit, Specs
 from qstore_db.quantum.density import density_matrix
 from qstore_db.quantum.encodings import amplitude_states, encode, encoded_states, encoding, iqp_features
 from qstore_db.quantum.kernel import quantum_kernel
+from qstore_db.quantum.metric import Metric, natural
 from qstore_db.quantum.observables import PauliString, PauliSum, Projector, pauli
 from qstore_db.quantum.program import Program
 from qstore_db.quantum.readout_noise import read_through
@@ -18,6 +19,7 @@ __all__ = [
     "Channel",
     "Circuit",
     "Estimates",
+    "Metric",
     "PauliString",
     "PauliSum",
     "Program",
@@ -34,6 +36,7 @@ __all__ = [
     "estimate",
     "expectations",
     "iqp_features",
+    "natural",
     "parameter",
     "pauli",
     "quantum_kernel",

@@ -137,14 +137,19 @@ def test_the_compiled_engine_asks_for_what_its_threads_take(
     monkeypatch.setattr(engine, "_WORTH_A_THREAD", 1)
     asked: list[int] = []
     monkeypatch.setattr(engine, "check_bytes", lambda needed, *_: asked.append(needed))
-    circuit = Circuit(6).ry(0, "a").cx(0, 1).rz(1, "b").ry(1, "c")  # of which the RZ is a diagonal
-    run = engine.Engine(circuit, [pauli("X1")], np.dtype(dtype), from_states=False)
-    parameters, inputs = np.ones(3, dtype), np.zeros((batch, 0), dtype)
-    run.values(parameters, inputs, None)
-    run.gradients(parameters, inputs, np.ones((batch, 1), dtype), None)
     number, size = np.dtype(dtype).itemsize, 1 << 6
-    plane, shared = size * lanes * number, 2 * size * number
-    assert asked == [threads * 3 * plane + shared, threads * (5 * plane + 2 * size * 8) + shared]
+    # A diagonal of Z on each qubit alone is summed sample by sample, one of ZZ over all of them.
+    for circuit, summed in (
+        (Circuit(6).ry(0, "a").cx(0, 1).rz(1, "b").ry(1, "c"), 0),
+        (Circuit(6).ry(0, "a").rzz(0, 1, "b").ry(1, "c"), size * 8),
+    ):
+        run = engine.Engine(circuit, [pauli("X1")], np.dtype(dtype), from_states=False)
+        parameters, inputs = np.ones(3, dtype), np.zeros((batch, 0), dtype)
+        run.values(parameters, inputs, None)
+        run.gradients(parameters, inputs, np.ones((batch, 1), dtype), None)
+        plane, shared = size * lanes * number, 2 * size * number
+        assert asked == [threads * 3 * plane + shared, threads * (5 * plane + summed) + shared]
+        asked.clear()
 
 
 def test_samples_lie_side_by_side_only_where_a_plane_of_them_is_small(

@@ -17,8 +17,9 @@ _SLOT: Final = re.compile(r"x_(\d+)", re.ASCII)
 def to_openqasm(circuit: Circuit) -> str:
     """A program in OpenQASM 3. Parameters are inputs of the same names, data slots the inputs `x_0`, `x_1`, ...
 
-    Gates that the language lacks are defined in the program. Raises ArgumentError for channels, and for parameters
-    whose names OpenQASM cannot hold or that would come back as slots.
+    Gates that the language lacks are defined in the program. Numbers within 1e-9 of a simple fraction of pi are
+    written as that. Raises ArgumentError for channels, and for parameters whose names OpenQASM cannot hold or that
+    would come back as slots.
     """
     load_qiskit()
     from qiskit import qasm3

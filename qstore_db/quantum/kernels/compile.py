@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,12 +75,10 @@ class Compiled:
 
     tables: Tables
     size: int
-    layers: Affine
-    diagonals: tuple[NDArray[np.int64], ...]
-    """The masks of each."""
-    diagonal_angles: Affine
-    """Those of all diagonals, one after the other."""
-    own: Affine
+    angles: Affine
+    """Shared ones of layers; from `first_diagonal` on those of all diagonals, from `first_own` on the own ones."""
+    first_diagonal: int
+    first_own: int
     fits_in_lanes: bool
     """Whether one sample alone may lie inside of vectors."""
 
@@ -110,6 +108,9 @@ def compiled_circuit(
         ops=np.array(builder.ops, np.int64).reshape(-1, 5),
         bits=np.array(builder.bits, np.int64),
         sources=np.array(builder.sources, np.int32).reshape(-1, 2, 1 << circuit.n_qubits),
+        masks_of=np.array([mask for each in builder.diagonals for mask in each], np.int64),
+        diagonals=np.cumsum([0, *map(len, builder.diagonals)], dtype=np.int64),
+        joint=_joint(builder.diagonals),
         gates=_gates(builder.gates, dtype),
         inverses=_gates([gate.conj().T for gate in builder.gates], dtype),
         kinds=np.array(builder.kinds, np.int64),
@@ -124,15 +125,14 @@ def compiled_circuit(
         slot_terms=np.array([(row, slot) for row, slot, _ in slot_terms], np.int64).reshape(-1, 2),
         slot_factors=np.array([factor for _, _, factor in slot_terms], dtype),
     )
-    names = circuit.parameters
+    in_diagonals = [angle for each in builder.diagonals for angle in each.values()]
     in_lanes = (VECTOR_BYTES // dtype.itemsize).bit_length() - 1
     return Compiled(
         tables,
         1 << circuit.n_qubits,
-        Affine.of(builder.layer_angles, names),
-        tuple(np.array(list(each), np.int64) for each in builder.diagonals),
-        Affine.of([angle for each in builder.diagonals for angle in each.values()], names),
-        Affine.of(own, names),
+        Affine.of([*builder.layer_angles, *in_diagonals, *own], circuit.parameters),
+        len(builder.layer_angles),
+        len(builder.layer_angles) + len(in_diagonals),
         circuit.n_qubits >= in_lanes and not low.joins_two(),
     )
 
@@ -200,6 +200,16 @@ class _Builder:
         whole[: len(matrix), : len(matrix)] = matrix
         self.gates.append(whole)
         return len(self.gates) - 1
+
+
+def _joint(diagonals: Sequence[Mapping[int, Angle]]) -> NDArray[np.int64]:
+    """A number for each that has a Z on several qubits, else -1."""
+    found, count = np.full(len(diagonals), -1, np.int64), 0
+    for place, masks in enumerate(diagonals):
+        if any(mask & (mask - 1) for mask in masks):
+            found[place] = count
+            count += 1
+    return found
 
 
 def _gates(gates: Sequence[Matrix], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from qstore_db.quantum.kernels.lanes import compiled, parity
+from qstore_db.quantum.kernels.lanes import VECTOR_BYTES, compiled, load, parity, splat, store, total
 
 
 @compiled
@@ -38,23 +38,35 @@ def fill_table(masks: Any, angles: Any, cosines: Any, sines: Any) -> None:
 
 
 @compiled
-def sum_slopes(masks: Any, slopes: Any, sums: Any) -> None:
-    """sums (k,): of the slopes (2^n,), times -1 where i & mask has an odd number of ones. Overwrites slopes."""
+def add_slopes(masks: Any, slopes: Any, sums: Any) -> None:
+    """Add to sums (k,) that of the slopes (2^n,), times -1 where i & mask has an odd number of ones.
+
+    For masks of one bit the slopes are folded half onto half, which overwrites them.
+    """
     for term in range(masks.size):
         mask = masks[term]
         if mask & (mask - 1):
             whole = 0.0
             for i in range(slopes.size):
                 whole += -slopes[i] if parity(i & mask) else slopes[i]
-            sums[term] = whole
+            sums[term] += whole
+    width = VECTOR_BYTES // slopes.itemsize
     size = slopes.size
     while size > 1:
         size //= 2
         whole = 0.0
-        for i in range(size):
-            a, b = slopes[i], slopes[size + i]
-            whole += a - b
-            slopes[i] = a + b
+        if size >= width:
+            lanes = splat(slopes, 0)
+            for i in range(0, size, width):
+                a, b = load(slopes, i), load(slopes, size + i)
+                lanes = lanes + (a - b)
+                store(slopes, i, a + b)
+            whole += total(lanes)
+        else:
+            for i in range(size):
+                a, b = slopes[i], slopes[size + i]
+                whole += a - b
+                slopes[i] = a + b
         for term in range(masks.size):
             if masks[term] == size:
-                sums[term] = whole
+                sums[term] += whole

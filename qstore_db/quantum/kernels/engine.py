@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, reduce
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from qstore_db.quantum.adjoint import Gradients
 from qstore_db.quantum.circuit import Circuit
 from qstore_db.quantum.kernels.compile import compiled_circuit
-from qstore_db.quantum.kernels.diagonals import fill_table, sum_slopes
+from qstore_db.quantum.kernels.diagonals import fill_table
 from qstore_db.quantum.kernels.lanes import VECTOR_BYTES
 from qstore_db.quantum.kernels.run import Values, run_gradients, run_values
 from qstore_db.quantum.memory import check_bytes, check_memory
@@ -27,7 +27,7 @@ _COMPILED = 2
 """States whose memory the tables of a circuit may take while they are made."""
 _ALONE = 4
 """Up to so many samples of many qubits are run one after the other, each inside of vectors."""
-_LARGEST_PLANE = 4 << 20
+_LARGEST_PLANE = 2 << 20
 """Bytes of a plane of samples side by side; larger ones are run as those are."""
 _WORTH_A_THREAD = 1 << 16
 """Amplitudes times steps that take longer than to wake a thread."""
@@ -67,53 +67,45 @@ class Engine:
     ) -> Gradients:
         compiled, batch = self._compiled, len(data)
         low = self._low(batch)
-        self._check_memory(batch, low, states, planes=5, tables=2)
+        self._check_memory(batch, low, states, planes=5, backward=True)
         values = np.empty((batch, self._n_observables), self._dtype)
         shared, (re, im) = self._shared(parameters), self._parts(states)
         data, weights = self._array(data), self._array(weights)
         by_data = np.zeros((batch, self._n_slots))
         by_state, by_state_im = np.empty_like(re), np.empty_like(re)
-        parts: list[tuple[Numbers, Numbers, Numbers]] = []
+        parts: dict[int, Numbers] = {}
 
         def run(first: int, end: int) -> None:
-            layers = np.zeros(len(compiled.layers.constants))
-            tables = np.zeros((len(compiled.diagonals), compiled.size))
-            own = np.zeros(len(compiled.own.constants))
+            layers = np.zeros(compiled.first_diagonal)
+            diagonals = np.zeros(compiled.first_own - compiled.first_diagonal)
+            own = np.zeros(len(compiled.angles.constants) - compiled.first_own)
             run_gradients(
                 compiled.tables, shared, data, re, im, weights, compiled.size, low, first, end, values,
-                layers, tables, own, by_data, by_state, by_state_im,
+                layers, diagonals, own, by_data, by_state, by_state_im,
             )  # fmt: skip
-            parts.append((layers, tables, own))
+            parts[first] = np.concatenate([layers, diagonals, own])
 
         self._spread(run, batch, low)
-        layers, tables, own = (np.sum(each, axis=0) for each in zip(*parts, strict=True))
-        found = compiled.layers.pulled(layers, self._n_parameters)
-        found += compiled.own.pulled(own, self._n_parameters)
-        if compiled.diagonals:
-            sums = np.empty(len(compiled.diagonal_angles.constants))
-            at = 0
-            for masks, slopes in zip(compiled.diagonals, tables, strict=True):
-                sum_slopes(masks, slopes, sums[at : at + len(masks)])
-                at += len(masks)
-            found += compiled.diagonal_angles.pulled(sums, self._n_parameters)
+        # In the order of the samples, whichever thread was the first: rounding is the same in each run.
+        slopes = reduce(np.add, (parts[first] for first in sorted(parts)))
+        found = compiled.angles.pulled(slopes, self._n_parameters)
         return Gradients(values, found, by_data, None if states is None else by_state + 1j * by_state_im)
 
     def _shared(self, parameters: Numbers) -> Values:
         compiled = self._compiled
-        half = 0.5 * compiled.layers.at(parameters)
-        count = len(compiled.diagonals)
-        cosines = np.empty((count, compiled.size), self._dtype)
-        sines = np.empty((count, compiled.size), self._dtype)
-        angles, at = compiled.diagonal_angles.at(parameters), 0
-        for place, masks in enumerate(compiled.diagonals):
-            fill_table(masks, angles[at : at + len(masks)], cosines[place], sines[place])
-            at += len(masks)
+        angles, tables = compiled.angles.at(parameters), compiled.tables
+        half = 0.5 * angles[: compiled.first_diagonal]
+        phases = angles[compiled.first_diagonal : compiled.first_own]
+        cosines = np.empty((len(tables.joint), compiled.size), self._dtype)
+        sines = np.empty_like(cosines)
+        for place, (first, end) in enumerate(pairwise(tables.diagonals.tolist())):
+            fill_table(tables.masks_of[first:end], phases[first:end], cosines[place], sines[place])
         return Values(
             np.cos(half).astype(self._dtype),
             np.sin(half).astype(self._dtype),
             cosines,
             sines,
-            compiled.own.at(parameters).astype(self._dtype),
+            angles[compiled.first_own :].astype(self._dtype),
         )
 
     def _parts(self, states: Numbers | None) -> tuple[Numbers, Numbers]:
@@ -135,17 +127,17 @@ class Engine:
         return self._width.bit_length() - 1
 
     def _check_memory(
-        self, batch: int, low: int, states: Numbers | None, planes: int, tables: int = 0
+        self, batch: int, low: int, states: Numbers | None, planes: int, *, backward: bool = False
     ) -> None:
-        """Before anything is allocated. planes, tables: that each thread has; a table for each diagonal."""
+        """Before anything is allocated. planes: that each thread has."""
         size, number = self._compiled.size, self._dtype.itemsize
         plane = size * number if low else size * VECTOR_BYTES
-        diagonals = len(self._compiled.diagonals) * size
-        threads = self._threads(batch, low)
-        needed = threads * (planes * plane + tables * diagonals * 8) + 2 * diagonals * number
+        joint = self._compiled.tables.joint
+        summed = 8 * size * int((joint >= 0).sum()) if backward else 0
+        needed = self._threads(batch, low) * (planes * plane + summed) + 2 * len(joint) * size * number
         if states is not None:
             # Parts of the states; of their slopes too, and these as complex numbers.
-            needed += batch * size * (2 * number if not tables else 4 * number + 32)
+            needed += batch * size * (4 * number + 32 if backward else 2 * number)
         check_bytes(needed, self._n_qubits, batch)
 
     def _threads(self, batch: int, low: int) -> int:

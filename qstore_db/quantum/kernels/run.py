@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from qstore_db.quantum.kernels.diagonals import add_slopes
 from qstore_db.quantum.kernels.lanes import VECTOR_BYTES, compiled, load, total
 from qstore_db.quantum.kernels.product import begin, chain_slopes, end, qubit_states
 from qstore_db.quantum.kernels.readout import means, pull
@@ -37,6 +38,12 @@ class Tables(NamedTuple):
     """(shared angles of layers,): which bit each turns."""
     sources: Any
     """(permutations, 2, 2^n): where each amplitude comes from, forwards and backwards."""
+    masks_of: Any
+    """(terms of diagonals,): on which qubits a Z stands."""
+    diagonals: Any
+    """(diagonals + 1,): where the terms of each begin."""
+    joint: Any
+    """(diagonals,): the table in which slopes are summed, where a Z stands on several qubits; else -1."""
     gates: Any
     """(fixed gates, 4, 4, 2): those on one qubit in the corner."""
     inverses: Any
@@ -108,7 +115,7 @@ def _evolve(t: Any, v: Any, cosines: Any, sines: Any, low: int, re: Any, im: Any
 def _devolve(
     t: Any, v: Any, cosines: Any, sines: Any, low: int,
     psi: Any, psi_im: Any, lam: Any, lam_im: Any, out: Any,
-    layer_slopes: Any, table_slopes: Any, by_angle: Any,
+    layer_slopes: Any, diagonal_slopes: Any, tables: Any, by_angle: Any,
 ) -> Any:  # fmt: skip
     """All steps taken back from both states, with the slopes of their angles."""
     width = VECTOR_BYTES // psi.itemsize
@@ -119,7 +126,13 @@ def _devolve(
             unturn_layer(psi, lam, low, bits, layer_c, layer_s, slopes, _block(psi))
             unturn_layer(psi_im, lam_im, low, bits, layer_c, layer_s, slopes, _block(psi))
         elif kind == DIAGONAL:
-            unmultiply(psi, psi_im, lam, lam_im, low, v.table_cosines[a], v.table_sines[a], table_slopes[a])
+            slopes = out[: v.table_cosines.shape[1]]
+            unmultiply(psi, psi_im, lam, lam_im, low, v.table_cosines[a], v.table_sines[a], slopes)
+            if t.joint[a] < 0:
+                first, last = t.diagonals[a], t.diagonals[a + 1]
+                add_slopes(t.masks_of[first:last], slopes, diagonal_slopes[first:last])
+            else:
+                tables[t.joint[a]] += slopes
         elif kind == PERMUTATION:
             permute(psi, out, low, t.sources[a, 1])
             psi, out = out, psi
@@ -262,12 +275,12 @@ def run_values(
 @compiled
 def run_gradients(
     t: Any, v: Any, data: Any, states: Any, states_im: Any, weights: Any, size: int, low: int,
-    begin_at: int, end_at: int, values: Any, layer_slopes: Any, table_slopes: Any, own_slopes: Any,
+    begin_at: int, end_at: int, values: Any, layer_slopes: Any, diagonal_slopes: Any, own_slopes: Any,
     data_slopes: Any, state_slopes: Any, state_slopes_im: Any,
 ) -> None:  # fmt: skip
     """As `run_values`, and the slopes of the sum of all values times weights (batch, observables).
 
-    Added to, in double precision: layer_slopes (shared angles of layers,), table_slopes (diagonals, 2^n),
+    Added to, in double precision: layer_slopes (shared angles of layers,), diagonal_slopes (terms of diagonals,),
     own_slopes (own angles,), data_slopes (batch, slots). Set: state_slopes (batch, 2^n), unless of size 0.
     """
     width = VECTOR_BYTES // values.itemsize
@@ -284,7 +297,7 @@ def run_gradients(
     steps = np.empty((t.kinds.size + t.starts.size, 4, width), values.dtype)
     ends = np.empty((max(t.starts.size - 1, 0), 4, width), values.dtype)
     by_string = np.empty((t.masks.size + len(t.others), width), values.dtype)
-    here = np.zeros((len(v.table_cosines), size), values.dtype)
+    tables = np.zeros((max(t.joint.max(), -1) + 1 if t.joint.size else 0, size), np.float64)
     _set_angles(v, cosines, sines, width)
     for first in range(begin_at, end_at, 1 if low else width):
         count = 1 if low else min(width, end_at - first)
@@ -297,7 +310,20 @@ def run_gradients(
         pull(re, im, lam, lam_im, out, low, t.last, t.single, t.masks, t.others, by_string)
         by_angle[:] = 0
         re, im, lam, lam_im, out = _devolve(
-            t, v, cosines, sines, low, re, im, lam, lam_im, out, layer_slopes, here, by_angle
+            t,
+            v,
+            cosines,
+            sines,
+            low,
+            re,
+            im,
+            lam,
+            lam_im,
+            out,
+            layer_slopes,
+            diagonal_slopes,
+            tables,
+            by_angle,
         )
         if states.size:
             _write_states(lam, lam_im, first, count, low, state_slopes, state_slopes_im)
@@ -311,7 +337,10 @@ def run_gradients(
             a, slot = t.slot_terms[term]
             for lane in range(count):
                 data_slopes[first + lane, slot] += t.slot_factors[term] * by_angle[a * width + lane]
-    table_slopes += here
+    for a in range(t.joint.size):
+        if t.joint[a] >= 0:
+            first, last = t.diagonals[a], t.diagonals[a + 1]
+            add_slopes(t.masks_of[first:last], tables[t.joint[a]], diagonal_slopes[first:last])
 
 
 @compiled

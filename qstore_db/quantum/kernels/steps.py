@@ -39,7 +39,7 @@ def multiply(re: Any, im: Any, low: int, cosines: Any, sines: Any) -> None:
 def unmultiply(
     psi: Any, psi_im: Any, lam: Any, lam_im: Any, low: int, cosines: Any, sines: Any, slopes: Any
 ) -> None:
-    """Take a diagonal back from both states, and add Im conj(lambda) psi to slopes (2^n,)."""
+    """Take a diagonal back from both states; slopes (2^n,) become Im conj(lambda) psi, of all samples together."""
     width = VECTOR_BYTES // psi.itemsize
     for k in range(0, psi.size, width):
         if low:
@@ -48,9 +48,9 @@ def unmultiply(
             c, s = splat(psi, cosines[k // width]), splat(psi, sines[k // width])
         a, b, x, y = load(psi, k), load(psi_im, k), load(lam, k), load(lam_im, k)
         if low:
-            store(slopes, k, load(slopes, k) + (x * b - y * a))
+            store(slopes, k, x * b - y * a)
         else:
-            slopes[k // width] += total(x * b - y * a)
+            slopes[k // width] = total(x * b - y * a)
         store(psi, k, c * a + s * b)
         store(psi_im, k, c * b - s * a)
         store(lam, k, c * x + s * y)

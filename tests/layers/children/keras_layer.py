@@ -12,8 +12,14 @@ import pytest
 from numpy.typing import NDArray
 
 from qstore_db.errors import ArgumentError
-from qstore_db.layers.keras import QuantumLayer
-from qstore_db.quantum import adjoint, pauli
+from qstore_db.layers.keras import (
+    QuantumFeatureExtractor,
+    QuantumLayer,
+    QuantumNonlinearity,
+    QuantumPooling,
+    QuantumReadout,
+)
+from qstore_db.quantum import adjoint, amplitude_states, iqp_features, pauli, plain
 
 BACKEND = keras.backend.backend()
 OPTIONS: list[dict[str, Any]] = [
@@ -125,6 +131,155 @@ def test_leading_dimensions_are_kept() -> None:
     assert layer(keras.Input((None, 3))).shape == (None, None, 6)
 
 
+def gradients_by_input(layer: Any, x: Any, weights: Any) -> Any:
+    """Of the weighted sum of its values."""
+    x, weights = (keras.ops.convert_to_tensor(each, layer.dtype) for each in (x, weights))
+    if BACKEND == "torch":
+        x.requires_grad_()
+        (layer(x) * weights).sum().backward()
+        return x.grad
+    variables = [each.value for each in layer.trainable_variables]
+    if BACKEND == "jax":
+        import jax
+
+        return jax.jit(jax.grad(lambda x: (layer.stateless_call(variables, [], x)[0] * weights).sum()))(x)
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        total = tf.reduce_sum(layer(x) * weights)
+    return tape.gradient(total, x)
+
+
+def check(layer: Any, x: NDArray[np.float64], true: Any) -> None:
+    """Values against `true`, a function of NumPy arrays, and gradients by x against its differences."""
+    expected = true(x)
+    weights = numbers(*expected.shape, seed=2)
+    values = layer(keras.ops.convert_to_tensor(x, layer.dtype))
+    np.testing.assert_allclose(array(values), expected, rtol=0, atol=1e-10)
+    assert layer(keras.Input((x.shape[1],))).shape == (None, expected.shape[1])
+    found, step = array(gradients_by_input(layer, x, weights)), 1e-5
+    for column in range(x.shape[1]):
+        shift = step * np.eye(x.shape[1])[column]
+        slope = ((true(x + shift) - true(x - shift)) * weights).sum(axis=1) / (2 * step)
+        np.testing.assert_allclose(found[:, column], slope, rtol=1e-6, atol=1e-7)
+
+
+def with_angles(layer: Any, width: int) -> Any:
+    layer.build((None, width))
+    layer.set_weights([numbers(*each.shape, seed=1) for each in layer.get_weights()])
+    return layer
+
+
+def from_amplitudes(layer: Any, read: Any) -> Any:
+    def true(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        angles = array(layer.quantum_params)
+        began = amplitude_states(x, layer.n_qubits).astype(complex)
+        return read(plain.run(layer.circuit, angles, np.empty((len(x), 0)), began))
+
+    return true
+
+
+def in_bases(letters: str, n_qubits: int) -> Any:
+    read = [pauli(f"{letter}{qubit}") for letter in letters for qubit in range(n_qubits)]
+    return lambda states: plain.expectations(states, read)
+
+
+def test_products_of_features_are_angles_too() -> None:
+    layer = with_angles(QuantumLayer(3, encoding="iqp", dtype="float64"), 3)
+
+    def true(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        states = plain.run(layer.circuit, array(layer.quantum_params), iqp_features(x))
+        return np.asarray(in_bases("Z", 3)(states))
+
+    check(layer, numbers(4, 3), true)
+
+
+@pytest.mark.parametrize("width", [4, 3])
+def test_amplitudes_are_normalised_and_padded(width: int) -> None:
+    x = numbers(3, width)
+    for layer, letters in (
+        (QuantumLayer(2, encoding="amplitude", dtype="float64"), "Z"),
+        (QuantumFeatureExtractor(2, depth=2, dtype="float64"), "ZXY"),
+    ):
+        with_angles(layer, width)
+        check(layer, x, from_amplitudes(layer, in_bases(letters, 2)))
+
+
+def test_a_row_of_zeros_gives_what_is_no_number() -> None:
+    layer = QuantumFeatureExtractor(1, depth=1)
+    found = array(layer(np.array([[0.0, 0.0], [1.0, 0.0]], "float32")))
+    assert np.isnan(found[0]).all()
+    assert np.isfinite(found[1]).all()
+
+
+def test_rows_that_have_no_room_are_refused() -> None:
+    with pytest.raises(ValueError, match="5 columns, and 2 qubits have 4 amplitudes"):
+        QuantumFeatureExtractor(2)(numbers(2, 5))
+
+
+@pytest.mark.parametrize("unused", ["renormalise", "penalise", "extra_class"])
+@pytest.mark.parametrize("output", ["probs", "log_probs"])
+def test_the_readout_gives_the_chances_of_classes(unused: str, output: str) -> None:
+    layer = with_angles(QuantumReadout(2, 3, output=output, unused=unused, dtype="float64"), 4)
+
+    def read(states: NDArray[np.complex128]) -> NDArray[np.float64]:
+        chances = np.abs(states) ** 2
+        classes = chances[:, :3]
+        if unused == "renormalise":
+            classes = classes / classes.sum(axis=1, keepdims=True)
+        elif unused == "extra_class":
+            classes = chances
+        return np.log(classes) if output == "log_probs" else classes
+
+    check(layer, numbers(4, 4), from_amplitudes(layer, read))
+
+
+def test_damping_is_a_line_and_the_trained_turn_a_cosine() -> None:
+    x = np.tanh(numbers(4, 4))
+    damped = QuantumNonlinearity(2, "amplitude_damping", 0.3, measurement_bases=("Z", "X"), dtype="float64")
+    check(damped, x, lambda x: np.hstack([0.7 * x[:, :2] + 0.3, np.sqrt(0.7) * x[:, 2:]]))
+    dephased = QuantumNonlinearity(2, "phase_damping", 0.3, measurement_bases=("Z", "X"), dtype="float64")
+    check(dephased, x, lambda x: np.hstack([x[:, :2], np.sqrt(0.7) * x[:, 2:]]))
+    turned = QuantumNonlinearity(4, "parametric", 0.5, dtype="float64")
+    check(turned, x, lambda x: np.sin(0.5 * x))
+    assert turned.quantum_params.shape == (8,)
+
+
+def test_pooling_takes_groups_of_neighbours() -> None:
+    x = np.tanh(numbers(4, 5))
+    whole = x[:, :4].reshape(4, 2, 2)
+    check(QuantumPooling(5, 2, dtype="float64"), x, lambda x: x[:, [0, 2]])
+    found = QuantumPooling(5, 2, "measurement")(x)
+    np.testing.assert_allclose(array(found), whole.mean(axis=2), atol=1e-6)
+    found = QuantumPooling(5, 2, "amplitude_damping", strength=0.2)(x)
+    np.testing.assert_allclose(array(found), 0.8 * whole.mean(axis=2) + 0.2, atol=1e-6)
+
+
+def test_a_model_of_all_layers_is_fitted_saved_and_loaded(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(0)
+    x = np.abs(numbers(48, 8)).astype("float32")
+    y = (x[:, :4].sum(axis=1) > x[:, 4:].sum(axis=1)).astype("int32")
+    trained = keras.Sequential(
+        [
+            keras.Input((8,)),
+            QuantumFeatureExtractor(3, depth=1, measurement_bases=("Z",)),
+            QuantumNonlinearity(3, "parametric", 1.0),
+            QuantumPooling(3, 3, "measurement"),
+            keras.layers.Dense(2),
+            QuantumLayer(2, depth=1, encoding="iqp", measurement_bases=("Z", "X")),
+            QuantumReadout(2, 2),
+        ]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    trained.compile(keras.optimizers.Adam(0.1), loss)
+    losses = trained.fit(x, y, epochs=6, batch_size=16, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    trained.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), trained.predict(x, verbose=0), atol=1e-5)
+
+
 def model() -> keras.Model:
     return keras.Sequential(
         [
@@ -201,7 +356,7 @@ def test_initial_angles_are_as_their_names_say() -> None:
         ("entanglement", [(0, 0)]),
         ("entanglement", 3),
         ("backend", "ionq"),
-        ("encoding", "amplitude"),
+        ("encoding", "basis"),
         ("ansatz", "none"),
         ("measurement_bases", ("Z", "Z")),
         ("measurement_bases", ()),
@@ -213,6 +368,25 @@ def test_initial_angles_are_as_their_names_say() -> None:
 def test_bad_arguments_are_named(name: str, value: Any) -> None:
     with pytest.raises(ArgumentError, match=name) as caught:
         QuantumLayer(**{"n_qubits": 2, name: value})
+    assert caught.value.subject == name
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "name"),
+    [
+        (QuantumFeatureExtractor, {"n_qubits": 2, "measurement_bases": ()}, "measurement_bases"),
+        (QuantumFeatureExtractor, {"n_qubits": 2, "depth": 0}, "depth"),
+        (QuantumReadout, {"n_qubits": 2, "n_classes": 5}, "n_classes"),
+        (QuantumReadout, {"n_qubits": 2, "n_classes": 4, "unused": "extra_class"}, "unused"),
+        (QuantumNonlinearity, {"n_qubits": 2, "nonlinearity_type": "phase_damping"}, "measurement_bases"),
+        (QuantumNonlinearity, {"n_qubits": 2, "strength": 2}, "strength"),
+        (QuantumPooling, {"n_qubits": 2, "pool_size": 3}, "pool_size"),
+        (QuantumPooling, {"n_qubits": 2, "strength": 0.1}, "strength"),
+    ],
+)
+def test_bad_arguments_of_the_other_layers_are_named(kind: Any, arguments: dict[str, Any], name: str) -> None:
+    with pytest.raises(ArgumentError, match=name) as caught:
+        kind(**arguments)
     assert caught.value.subject == name
 
 

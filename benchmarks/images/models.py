@@ -1,6 +1,6 @@
 """Classifiers of small images with circuits in them, and the classical ones that they have to beat.
 
-All take the same front end, without parameters: 28 x 28 pixels averaged over areas to 16 x 16, which are 256
+All take the same front ends, without parameters: 28 x 28 pixels averaged over areas to 16 x 16, which are 256
 amplitudes of 8 qubits; or their first principal components.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,28 +30,56 @@ class Model:
 
     name: str
     front: str
-    """What it is given: pixels | area | pca-8 | pca-256."""
+    """What it is given, of `Images`."""
     make: Callable[[int], nn.Module]
     """By seed; gives scores (batch, 10) or their logarithms, either of which cross entropy takes."""
     quantum: bool
     learning_rate: float = 0.01
 
 
-def area(images: Tensor) -> Tensor:
-    """(count, 256) from (count, 28, 28): means of the pixels under each of 16 x 16 fields."""
-    return nn.functional.interpolate(images[:, None], size=(16, 16), mode="area").flatten(1)
-
-
-class _Angles(nn.Module):
+class Angles(nn.Module):
     """Any numbers as angles in (-pi, pi)."""
 
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+        self._scale = scale
+
     def forward(self, x: Tensor) -> Tensor:
-        return torch.pi * torch.tanh(x)
+        return torch.pi * torch.tanh(self._scale * x)
+
+
+def of_components(
+    n_qubits: int,
+    depth: int = 2,
+    ansatz: str = "hardware_efficient",
+    measurement_bases: tuple[str, ...] = ("Z",),
+) -> Model:
+    """A component is the angle of a qubit, and a linear map of what is measured gives the scores."""
+
+    def make(seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        layer = QuantumLayer(n_qubits, depth, ansatz=ansatz, measurement_bases=measurement_bases)
+        return nn.Sequential(Angles(0.5), layer, nn.Linear(n_qubits * len(measurement_bases), CLASSES))
+
+    name = f"{n_qubits} qubits, depth {depth}, {ansatz}, {''.join(measurement_bases)}"
+    return Model(name, f"pca-{n_qubits}", make, True, 0.02)
+
+
+def linear_of_components(width: int) -> Model:
+    return Model("linear", f"pca-{width}", linear(width), False, 0.02)
+
+
+def mlp_of_components(width: int, hidden: int) -> Model:
+    def make(seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, CLASSES))
+
+    return Model(f"MLP, {hidden} hidden", f"pca-{width}", make, False, 0.02)
 
 
 def four_qubits(seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(784, 4), _Angles(), QuantumLayer(4, depth=2), nn.Linear(4, CLASSES))
+    return nn.Sequential(nn.Linear(784, 4), Angles(), QuantumLayer(4, depth=2), nn.Linear(4, CLASSES))
 
 
 def four_numbers(seed: int) -> nn.Module:
@@ -65,7 +92,7 @@ def dense(seed: int) -> nn.Module:
     torch.manual_seed(seed)
     return nn.Sequential(
         nn.Linear(784, 128), nn.ReLU(), nn.BatchNorm1d(128), nn.Linear(128, 64), nn.ReLU(),
-        nn.Linear(64, 4), _Angles(), QuantumLayer(4, depth=2),
+        nn.Linear(64, 4), Angles(), QuantumLayer(4, depth=2),
         nn.Linear(4, 64), nn.ReLU(), nn.Dropout(0.3), nn.Linear(64, CLASSES),
     )  # fmt: skip
 
@@ -112,6 +139,20 @@ def frozen(seed: int) -> nn.Module:
     return nn.Sequential(extractor, nn.Linear(24, CLASSES))
 
 
+def extracted(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(QuantumFeatureExtractor(8, depth=4), nn.Linear(24, CLASSES))
+
+
+def three_dense(seed: int) -> nn.Module:
+    """What gives as many features as the extractor in `extracted`."""
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 24), nn.ReLU(),
+        nn.Linear(24, CLASSES),
+    )  # fmt: skip
+
+
 def linear(width: int) -> Callable[[int], nn.Module]:
     def make(seed: int) -> nn.Module:
         torch.manual_seed(seed)
@@ -120,63 +161,24 @@ def linear(width: int) -> Callable[[int], nn.Module]:
     return make
 
 
-def small_mlp(seed: int) -> nn.Module:
-    """86 parameters; the fused circuit has 92."""
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(8, 4), nn.Tanh(), nn.Linear(4, CLASSES))
-
-
-HYBRIDS = (
-    Model("784 - 4 - QuantumLayer(4, 2) - 10", "pixels", four_qubits, True),
-    Model("784 - 4 - tanh - 10", "pixels", four_numbers, False),
-)
-DENSE = (
-    Model("dense hybrid with QuantumLayer(4, 2)", "pixels", dense, True, 0.003),
-    Model("the same without the circuit", "pixels", dense_alone, False, 0.003),
-)
+HYBRID = Model("784 - 4 - QuantumLayer(4, 2) - 10", "pixels", four_qubits, True)
+HYBRID_ALONE = Model("784 - 4 - tanh - 10", "pixels", four_numbers, False)
+DENSE = Model("dense hybrid with QuantumLayer(4, 2)", "pixels", dense, True, 0.003)
+DENSE_ALONE = Model("the same without the circuit", "pixels", dense_alone, False, 0.003)
+FUSED = Model("four layers, fused", "area", fused, True, 0.02)
+ENCODED_AGAIN = Model("four layers, encoded again", "area", encoded_again, True, 0.02)
+EXTRACTED = Model("extractor, linear", "area", extracted, True, 0.02)
+THREE_DENSE = Model("three dense layers, linear", "area", three_dense, False, 0.003)
+LINEAR = Model("linear", "area", linear(256), False, 0.02)
 LAYERED = (
-    Model("four layers, fused", "area", fused, True, 0.02),
+    FUSED,
     Model("four layers, fused", "pca-256", fused, True, 0.02),
-    Model("four layers, encoded again", "area", encoded_again, True, 0.02),
+    ENCODED_AGAIN,
     Model("four layers, first 256 pixels", "pixels", truncated, True, 0.02),
-    Model("frozen random circuit, linear", "area", frozen, True, 0.02),
-    Model("linear", "area", linear(256), False, 0.02),
-    Model("linear", "pca-8", linear(8), False, 0.02),
-    Model("MLP of equal size", "pca-8", small_mlp, False, 0.02),
+    EXTRACTED,
+    Model("the same, frozen", "area", frozen, True, 0.02),
+    THREE_DENSE,
+    LINEAR,
+    linear_of_components(8),
+    mlp_of_components(8, hidden=4),  # 86 parameters; the fused circuit has 92
 )
-
-
-def parameters(model: nn.Module) -> int:
-    return sum(each.numel() for each in model.parameters() if each.requires_grad)
-
-
-def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
-    model.eval()
-    with torch.no_grad():
-        right = sum(
-            int((model(part).argmax(dim=1) == label).sum())
-            for part, label in zip(x.split(1_000), y.split(1_000), strict=True)
-        )
-    return right / len(y)
-
-
-def train(
-    model: nn.Module, x: Tensor, y: Tensor, epochs: int, learning_rate: float, seed: int, batch: int = 32
-) -> Any:
-    """Adam on cross entropy; the mean loss of each epoch."""
-    optimizer = torch.optim.Adam((p for p in model.parameters() if p.requires_grad), lr=learning_rate)
-    order = torch.Generator().manual_seed(seed)
-    losses: list[float] = []
-    model.train()
-    for _ in range(epochs):
-        summed = 0.0
-        for rows in torch.randperm(len(x), generator=order).split(batch):
-            if len(rows) == 1:
-                continue  # batch normalisation needs two
-            optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
-            loss.backward()
-            optimizer.step()
-            summed += float(loss.detach()) * len(rows)
-        losses.append(summed / len(x))
-    return losses

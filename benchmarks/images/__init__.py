@@ -1,0 +1,1 @@
+"""Images for circuits and for the classical models that they have to beat."""
