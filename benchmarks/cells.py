@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from itertools import product
@@ -14,6 +15,8 @@ from benchmarks.peers import missing
 from benchmarks.simulators.base import Simulator, Task
 from benchmarks.simulators.process import Call, GaveUp, Process
 
+SLOW = 2.0
+"""Seconds of a first call from which on a peer is timed once instead of in rounds."""
 TOLERANCE = {"float32": 2e-3, "float64": 1e-9}
 CALLS: Mapping[Call, str] = {"forward": "forward", "gradient": "forward + backward", "step": "training step"}
 
@@ -54,11 +57,12 @@ class Cells:
         quick = options.quick
         dtypes = ("float32",) if quick else ("float32", "float64")
         qubits, depths, batches = ((3,), (1,), (32,)) if quick else ((4, 8, 12, 16), (2, 4), (1, 32, 256))
-        rounds, budget = (1, 0.01) if quick else (3, 0.3)
+        rounds, budget = (1, 0.01) if quick else (3, 0.2)
         report.settings |= {
             "circuit": CIRCUIT,
             "rounds": rounds,
             "seconds_a_round": budget,
+            "timed_once": f"what takes over {SLOW:g} s",
             "given_up": "after 60 s or 16 GiB, and then on all that is larger",
         }
         cells = cls(report, makers, calls, rounds, budget)
@@ -68,19 +72,22 @@ class Cells:
 
     def measure(self, task: Task) -> None:
         with ExitStack() as stack:
-            running: dict[str, Process] = {}
-            for maker in self._makers:
-                if any(_is_larger(task, given_up) for given_up in self._gone.get(maker.name, [])):
-                    continue
+            running = {
+                maker.name: stack.enter_context(closing(Process(maker, task)))
+                for maker in self._makers
+                if not any(_is_larger(task, given_up) for given_up in self._gone.get(maker.name, []))
+            }
+            for name in list(running):
                 try:
-                    running[maker.name] = stack.enter_context(closing(Process(maker, task)))
+                    running[name].wait()
                 except GaveUp as reason:
-                    self._give_up(task, maker.name, str(reason))
+                    self._give_up(task, name, str(reason))
+                    del running[name]
             for call in self.calls:
-                self._compare(task, call, running)
-                seconds = interleave(
-                    {name: self._timer(its, call) for name, its in running.items()}, self._rounds
-                )
+                slow = self._compare(task, call, running)
+                timers = {name: self._timer(its, call) for name, its in running.items()}
+                quick = {name: timer for name, timer in timers.items() if name not in slow}
+                seconds = interleave(quick, self._rounds) | {name: [timers[name]()] for name in slow}
                 self.times[task, call] = seconds
                 for name, its in seconds.items():
                     ms = Spread.of([1e3 * each for each in its])
@@ -116,21 +123,27 @@ class Cells:
     def _timer(self, process: Process, call: Call) -> Callable[[], float]:
         return lambda: process.seconds(call, self._budget)
 
-    def _compare(self, task: Task, call: Call, running: dict[str, Process]) -> None:
-        """Whether all give the same; whoever takes too long for one call is left out from here on."""
-        ours = running[self.ours].results(call)
+    def _compare(self, task: Task, call: Call, running: dict[str, Process]) -> list[str]:
+        """Whether all give the same; whoever takes too long for one call is left out from here on. Returns who
+        took `SLOW` seconds.
+        """
+        ours, slow = running[self.ours].results(call), list[str]()
         for name in list(running):
+            started = time.perf_counter()
             try:
                 theirs = running[name].results(call)
             except GaveUp as reason:
                 self._give_up(task, name, f"{CALLS[call]} {reason}")
                 del running[name]
                 continue
+            if time.perf_counter() - started > SLOW and name != self.ours:
+                slow.append(name)
             if call == "step":
                 continue
             for mine, other in zip(ours, theirs, strict=True):
                 # Gradients of parameters are sums over the batch.
                 np.testing.assert_allclose(other, mine, rtol=0, atol=TOLERANCE[task.dtype] * task.batch**0.5)
+        return slow
 
     def _give_up(self, task: Task, name: str, why: str) -> None:
         self._gone.setdefault(name, []).append(task)

@@ -103,6 +103,7 @@ def _memory(report: Report) -> None:
     task, peaks = Task(20, 4, 4, "float32"), []
     for maker in (Ours, Alone):
         with closing(Process(maker, task)) as process:
+            process.wait()
             process.results("gradient")
             peaks.append(process.peak_bytes)
     states = (peaks[0] - peaks[1]) / (8 << task.n_qubits)

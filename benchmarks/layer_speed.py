@@ -103,13 +103,13 @@ def _reach(report: Report, options: Options) -> None:
     shown: list[str] = []
     for n_qubits in (3,) if options.quick else (4, 8, 12, 16, 20, 22):
         with closing(Process(OurLayer, Task(n_qubits, 2, 8, "float32"))) as process:
-            before = process.peak_bytes
+            process.wait()
             process.results("gradient")
-            ms, mib = 1e3 * process.seconds("gradient", 0.5), (process.peak_bytes - before) / 2**20
+            ms, mib = 1e3 * process.seconds("gradient", 0.5), process.peak_bytes / 2**20
         report.row(n_qubits=n_qubits, depth=2, batch=8, ms=ms, mib=mib)
         shown.append(f"{n_qubits} qubits {number(ms)} ms, {number(mib)} MiB")
     text = "; ".join(shown)
-    report.figure("forward + backward, depth 2, batch 8: time, and memory beside the program's own", text)
+    report.figure("forward + backward, depth 2, batch 8: time, and the most memory of the process", text)
     report.claim(
         "C-24",
         "corrected",

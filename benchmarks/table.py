@@ -122,13 +122,6 @@ def speeds_table(program: str, results: Path = RESULTS) -> str:
     return "\n".join(wide.speeds(rows, call="gradient")) + "\n"
 
 
-def models_table(results: Path = RESULTS) -> str:
-    """What models of images reach after one epoch of all images."""
-    return (
-        "\n".join(wide.accuracies(_result("fashion_mnist", results)["rows"], "all images, one epoch")) + "\n"
-    )
-
-
 def _row(figure: Mapping[str, Any]) -> str:
     gate = figure["gate"]
     judged = "" if gate is None else f"{gate['need']} **{'met' if gate['met'] else 'missed'}**"

@@ -51,12 +51,13 @@ def moons() -> Curves:
         "QuantumLayer(4, depth=2)": lambda: nn.Sequential(
             QuantumAwareNormalization(4), QuantumLayer(4, depth=2, seed=0)
         ),
-        "tanh": nn.Tanh,
+        "tanh, 7 wide": nn.Tanh,  # as many parameters
         "nothing": nn.Identity,
     }
     for name, make in middles.items():
         torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(2, 4), make(), nn.Linear(4, 2))
+        width = 7 if make is nn.Tanh else 4
+        model = nn.Sequential(nn.Linear(2, width), make(), nn.Linear(width, 2))
         optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
         losses: list[float] = []
         for _ in range(80):

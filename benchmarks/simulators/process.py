@@ -26,12 +26,15 @@ class Process:
     """One simulator and one task."""
 
     def __init__(self, simulator: type[Simulator], task: Task) -> None:
-        """Raises GaveUp."""
+        """Begins to make it ready."""
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._worker = context.Process(target=_work, args=(theirs, simulator, task), daemon=True)
         self._worker.start()
         theirs.close()
+
+    def wait(self) -> None:
+        """Until it is ready. Raises GaveUp."""
         self._answer()
 
     def results(self, call: Call) -> tuple[Numbers, ...]:

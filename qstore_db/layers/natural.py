@@ -28,8 +28,8 @@ class NaturalGradient:
         natural.apply()
         optimizer.step()
 
-    Circuits in `model` are watched from here on, outside of `torch.compile`; the gradients of all other parameters
-    stay as they are. The metric is block-diagonal, the mean over the batch, and has `damping` added to its diagonal.
+    Circuits in `model` are watched from here on, outside of `torch.compile`; gradients of all other parameters stay
+    as they are. The metric is block-diagonal, the mean over the batch, and has `damping` added to its diagonal.
     It costs one pass of values for every layer of gates.
     Raises ArgumentError for a model without circuits, and for noise: the metric is that of pure states.
     """

@@ -84,7 +84,7 @@ class _Block:
         found: NDArray[np.float64] = np.diag(products[: self._count])
         for (i, j), value in zip(self._pairs, products[self._count :], strict=True):
             found[i, j] = found[j, i] = value
-        found -= np.einsum("bi,bj->ij", means, means) / len(values)
+        np.subtract(found, means.T @ means / len(values), out=found)
         pulled: NDArray[np.float64] = self._factors.T @ found @ self._factors
         return pulled
 

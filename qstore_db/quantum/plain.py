@@ -90,7 +90,7 @@ def observed(states: States, observable: Observable) -> States:
     if isinstance(observable, PauliString):
         return _flipped(states, observable, n_qubits)
     if isinstance(observable, PauliSum):
-        total = np.zeros_like(states)
+        total = np.zeros(states.shape, np.complex128)
         for factor, string in observable.terms:
             total += factor * _flipped(states, string, n_qubits)
         return total

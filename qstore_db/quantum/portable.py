@@ -84,6 +84,26 @@ class PortableProgram:
         re, im = states
         return self._library.take(re, sources, axis=1), self._library.take(im, sources, axis=1)
 
+    def _flipped(self, states: Pair, flip: int) -> Pair:
+        """psi_(i ^ flip), without an index, which compilers of graphs take long to differentiate: an axis is turned
+        round for each run of neighbouring bits.
+        """
+        xp = self._library
+        re, im = states
+        low = 0
+        while flip >> low:
+            high = low
+            while flip >> high & 1:
+                high += 1
+            if high > low:
+                shape = (-1, self._size >> high, 1 << (high - low), 1 << low)
+                re, im = (
+                    xp.reshape(xp.flip(xp.reshape(part, shape), axis=2), (-1, self._size))
+                    for part in (re, im)
+                )
+            low = high + 1
+        return re, im
+
     def _turned(self, step: Rotation, states: Pair, angle: Any) -> Pair:
         """cos(angle/2) psi - i sin(angle/2) P psi"""
         re, im = states
@@ -95,7 +115,7 @@ class PortableProgram:
         """P psi, which is (-i)^ys chi(i) psi_(i ^ flip)."""
         index = np.arange(self._size)
         chi = self._constant(1.0 - 2.0 * (np.bitwise_count(index & sign) & 1), states[0])
-        re, im = self._moved(states, (index ^ flip).astype(np.int32)) if flip else states
+        re, im = self._flipped(states, flip)
         re, im = chi * re, chi * im
         return ((re, im), (im, -re), (-re, -im), (-im, re))[ys % 4]
 
@@ -111,7 +131,7 @@ class PortableProgram:
             flip = sum(1 << bit for place, bit in enumerate(reversed(bits)) if shift >> place & 1)
             factors = matrix[own, own ^ shift]
             a, b = self._constant(factors.real, states[0]), self._constant(factors.imag, states[0])
-            x, y = self._moved(states, (index ^ flip).astype(np.int32)) if flip else states
+            x, y = self._flipped(states, flip)
             re, im = re + a * x - b * y, im + a * y + b * x
         return re, im
 
