@@ -93,7 +93,8 @@ class _Values(torch.autograd.Function):
         return found
 
     @staticmethod
-    def backward(ctx: Any, weights: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Any, ...]:
+        (weights,) = grad_outputs
         if torch.is_grad_enabled():  # of this gradient there may be one again
             return _back_from_values(ctx, weights)
         wanted = [ctx.needs_input_grad[1], ctx.needs_input_grad[2]]

@@ -52,8 +52,8 @@ class Metric:
 
 def natural(gradient: Numbers, metric: Numbers, damping: float = DAMPING) -> NDArray[np.float64]:
     """(n_parameters,): the direction of steepest ascent for states that move by the same distance."""
-    found: NDArray[np.float64] = np.linalg.solve(metric + damping * np.eye(len(metric)), gradient)
-    return found
+    found = np.linalg.solve(metric + damping * np.eye(len(metric)), gradient)
+    return np.asarray(found, np.float64)
 
 
 class _Block:
