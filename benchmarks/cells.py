@@ -53,10 +53,10 @@ class Cells:
     def measured(
         cls, report: Report, options: Options, makers: Sequence[type[Simulator]], calls: Sequence[Call]
     ) -> Cells:
-        """The whole table; one small cell for a quick run."""
+        """The whole table; two small cells for a quick run."""
         quick = options.quick
         dtypes = ("float32",) if quick else ("float32", "float64")
-        qubits, depths, batches = ((3,), (1,), (32,)) if quick else ((4, 8, 12, 16), (2, 4), (1, 32, 256))
+        qubits, depths, batches = ((4,), (2,), (1, 32)) if quick else ((4, 8, 12, 16), (2, 4), (1, 32, 256))
         rounds, budget = (1, 0.01) if quick else (3, 0.2)
         report.settings |= {
             "circuit": CIRCUIT,
