@@ -9,6 +9,7 @@ finite. All raise ArgumentError that names the argument; and, as Keras does, Val
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
@@ -226,15 +227,7 @@ class QuantumReadout(_CircuitLayer):
         **kwargs: Any,
     ) -> None:
         its = readings.Readout(n_qubits, n_classes, readout_type, output, unused)
-        kept = {
-            "n_qubits": n_qubits,
-            "n_classes": n_classes,
-            "readout_type": readout_type,
-            "output": output,
-            "unused": unused,
-            "init": init,
-            "seed": seed,
-        }
+        kept = {**asdict(its), "init": init, "seed": seed}
         classes = its.classes_on(range(n_qubits))
         super().__init__(kept, its.circuit(), classes, kwargs, output_dim=its.width, amplitudes=True)
         self._its = its
@@ -264,19 +257,13 @@ class QuantumNonlinearity(_Layer):
         **kwargs: Any,
     ) -> None:
         its = readings.Nonlinearity(n_qubits, nonlinearity_type, strength, arguments.bases(measurement_bases))
-        kept = {
-            "n_qubits": n_qubits,
-            "nonlinearity_type": nonlinearity_type,
-            "strength": strength,
-            "measurement_bases": list(its.bases),
-        }
-        super().__init__(kept, its.width, kwargs)
+        super().__init__({**asdict(its), "measurement_bases": list(its.measurement_bases)}, its.width, kwargs)
         self._its = its
         self.input_spec = keras.layers.InputSpec(axes={-1: its.width})
 
     def build(self, input_shape: Shape) -> None:  # noqa: ARG002 - Keras' signature
         self.quantum_params = None
-        if self._its.kind == "parametric":
+        if self._its.nonlinearity_type == "parametric":
             turn = np.array(self._its.turn()).ravel()
             self.quantum_params = self.add_weight(
                 shape=turn.shape,
@@ -308,13 +295,7 @@ class QuantumPooling(_Layer):
         **kwargs: Any,
     ) -> None:
         its = readings.Pooling(n_qubits, pool_size, pooling_type, strength)
-        kept = {
-            "n_qubits": n_qubits,
-            "pool_size": pool_size,
-            "pooling_type": pooling_type,
-            "strength": strength,
-        }
-        super().__init__(kept, its.groups, kwargs)
+        super().__init__(asdict(its), its.groups, kwargs)
         self._its = its
         self.input_spec = keras.layers.InputSpec(axes={-1: n_qubits})
 
@@ -322,7 +303,7 @@ class QuantumPooling(_Layer):
         its = self._its
         whole = inputs[..., : its.groups * its.pool_size]
         whole = xp.reshape(whole, (*xp.shape(inputs)[:-1], its.groups, its.pool_size))
-        if its.kind == "partial_trace":
+        if its.pooling_type == "partial_trace":
             return whole[..., 0]
         return (1.0 - its.lost) * xp.mean(whole, axis=-1) + its.lost
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, TypeAlias
+from weakref import ref
 
 import numpy as np
 import torch
@@ -30,7 +31,8 @@ class NaturalGradient:
 
     Circuits in `model` are watched from here on, outside of `torch.compile`; gradients of all other parameters stay
     as they are. The metric is block-diagonal, the mean over the batch, and has `damping` added to its diagonal.
-    It costs one pass of values for every layer of gates.
+    It costs one pass of values for every layer of gates. What is run with gradients counts, and is kept, until the
+    next `apply()`: validation belongs into `torch.no_grad()`.
     Raises ArgumentError for a model without circuits, and for noise: the metric is that of pure states.
     """
 
@@ -43,8 +45,8 @@ class NaturalGradient:
             raise ArgumentError("there is no circuit in this model", subject="model")
         self._metrics = [Metric(each.circuit) for each in self._layers]
         self._seen: list[list[Run]] = [[] for _ in self._layers]
-        for layer, seen in zip(self._layers, self._seen, strict=True):
-            layer.expectations.watch = partial(_keep, seen)
+        for number, layer in enumerate(self._layers):
+            layer.expectations.watch = partial(_keep, ref(self), number)
 
     def apply(self) -> None:
         """To be called between `backward()` and the optimiser's step.
@@ -84,9 +86,11 @@ def _circuits(model: nn.Module) -> list[CircuitModule | QuantumSequential]:
     return found
 
 
-def _keep(seen: list[Run], data: Tensor, states: Tensor | None) -> None:
-    if torch.is_grad_enabled():
-        seen.append((data.detach(), None if states is None else states.detach()))
+def _keep(owner: ref[NaturalGradient], number: int, data: Tensor, states: Tensor | None) -> None:
+    """Nothing is kept for an owner that is no more: the model may go on without it."""
+    natural = owner()
+    if natural is not None and torch.is_grad_enabled():
+        natural._seen[number].append((data.detach(), None if states is None else states.detach()))
 
 
 def _flat(tensors: Sequence[Tensor]) -> NDArray[np.float64]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import torch
 from torch import Tensor, nn
 
@@ -33,13 +35,7 @@ class QuantumNonlinearity(QuantumModule):
         measurement_bases: tuple[str, ...] = ("Z",),
     ) -> None:
         its = Nonlinearity(n_qubits, nonlinearity_type, strength, arguments.bases(measurement_bases))
-        kept = {
-            "n_qubits": n_qubits,
-            "nonlinearity_type": nonlinearity_type,
-            "strength": strength,
-            "measurement_bases": its.bases,
-        }
-        super().__init__(kept, its.width)
+        super().__init__(asdict(its), its.width)
         self._width, self._line = its.width, its.line()
         self.quantum_params = None
         if nonlinearity_type == "parametric":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from torch import Tensor
 
 from qstore_db.layers import tensors
@@ -28,13 +30,7 @@ class QuantumPooling(QuantumModule):
         strength: float | None = None,
     ) -> None:
         its = Pooling(n_qubits, pool_size, pooling_type, strength)
-        kept = {
-            "n_qubits": n_qubits,
-            "pool_size": pool_size,
-            "pooling_type": pooling_type,
-            "strength": strength,
-        }
-        super().__init__(kept, its.groups)
+        super().__init__(asdict(its), its.groups)
         self.n_qubits, self.pooling_type, self.kept = n_qubits, pooling_type, its.kept
         self._size, self._lost = pool_size, its.lost
 

@@ -1,4 +1,7 @@
-"""What is read, and what becomes of it: of what Torch and Keras layers have alike. Arguments are checked here."""
+"""What is read, and what becomes of it: of what Torch and Keras layers have alike.
+
+Each class is the arguments of a layer, named as the layer names them, and checks them.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +27,15 @@ class Nonlinearity:
     """Arguments of `QuantumNonlinearity`."""
 
     n_qubits: int
-    kind: str
+    nonlinearity_type: str
     strength: float
-    bases: tuple[str, ...]
+    measurement_bases: tuple[str, ...]
 
     def __post_init__(self) -> None:
         arguments.qubits(self.n_qubits)
-        arguments.one_of("nonlinearity_type", self.kind, NONLINEARITIES)
+        arguments.one_of("nonlinearity_type", self.nonlinearity_type, NONLINEARITIES)
         arguments.share("strength", self.strength)
-        if self.kind == "phase_damping" and self.bases == ("Z",):
+        if self.nonlinearity_type == "phase_damping" and self.measurement_bases == ("Z",):
             raise ArgumentError(
                 "phase damping does nothing to Z: measurement_bases must have X or Y",
                 subject="measurement_bases",
@@ -40,13 +43,13 @@ class Nonlinearity:
 
     @property
     def width(self) -> int:
-        return self.n_qubits * len(self.bases)
+        return self.n_qubits * len(self.measurement_bases)
 
     def line(self) -> tuple[list[float], list[float]]:
         """Of damping: the factor of each column, and what is added to it."""
-        damps = self.kind == "amplitude_damping"
+        damps = self.nonlinearity_type == "amplitude_damping"
         shrunk, along_z = math.sqrt(1.0 - self.strength), 1.0 - self.strength if damps else 1.0
-        is_z = [letter == "Z" for letter in self.bases for _ in range(self.n_qubits)]
+        is_z = [letter == "Z" for letter in self.measurement_bases for _ in range(self.n_qubits)]
         return [along_z if z else shrunk for z in is_z], [self.strength if z and damps else 0.0 for z in is_z]
 
     def turn(self) -> list[tuple[float, float]]:
@@ -60,21 +63,21 @@ class Pooling:
 
     n_qubits: int
     pool_size: int
-    kind: str
+    pooling_type: str
     strength: float | None
 
     def __post_init__(self) -> None:
         arguments.qubits(self.n_qubits)
         arguments.whole("pool_size", self.pool_size)
-        arguments.one_of("pooling_type", self.kind, POOLINGS)
+        arguments.one_of("pooling_type", self.pooling_type, POOLINGS)
         if self.pool_size > self.n_qubits:
             raise ArgumentError(
                 f"pool_size={self.pool_size} is more than {self.n_qubits} qubits", subject="pool_size"
             )
         if self.strength is not None:
             arguments.share("strength", self.strength)
-            if self.kind != "amplitude_damping":
-                raise ArgumentError(f"pooling_type={self.kind!r} has no strength", subject="strength")
+            if self.pooling_type != "amplitude_damping":
+                raise ArgumentError(f"pooling_type={self.pooling_type!r} has no strength", subject="strength")
 
     @property
     def groups(self) -> int:
@@ -88,7 +91,7 @@ class Pooling:
     @property
     def lost(self) -> float:
         """How much of its energy a qubit loses before it is read."""
-        if self.kind != "amplitude_damping":
+        if self.pooling_type != "amplitude_damping":
             return 0.0
         return 0.1 if self.strength is None else self.strength
 
@@ -99,14 +102,14 @@ class Readout:
 
     n_qubits: int
     n_classes: int
-    kind: str
+    readout_type: str
     output: str
     unused: str
 
     def __post_init__(self) -> None:
         arguments.qubits(self.n_qubits)
         arguments.whole("n_classes", self.n_classes)
-        arguments.one_of("readout_type", self.kind, ("computational",))
+        arguments.one_of("readout_type", self.readout_type, ("computational",))
         arguments.one_of("output", self.output, OUTPUTS)
         arguments.one_of("unused", self.unused, UNUSED)
         states = 1 << self.n_qubits

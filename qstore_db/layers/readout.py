@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import asdict
 
 import torch
 from torch import Tensor
@@ -40,18 +40,9 @@ class QuantumReadout(CircuitModule):
         seed: int | None = None,
     ) -> None:
         self._its = its = Readout(n_qubits, n_classes, readout_type, output, unused)
-        kept: dict[str, Any] = {
-            "n_qubits": n_qubits,
-            "n_classes": n_classes,
-            "readout_type": readout_type,
-            "output": output,
-            "unused": unused,
-            "init": init,
-            "seed": seed,
-        }
         self.n_qubits, self.n_classes = n_qubits, n_classes
         super().__init__(
-            kept,
+            {**asdict(its), "init": init, "seed": seed},
             its.circuit(),
             list(its.classes_on(range(n_qubits))),
             output_dim=its.width,

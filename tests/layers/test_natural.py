@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import ref
+
 import numpy as np
 import pytest
 import torch
@@ -102,6 +104,20 @@ def test_several_batches_of_one_step_are_taken_together() -> None:
     layer(x).sum().backward()
     natural_gradient.apply()
     torch.testing.assert_close(layer.quantum_params.grad, apart)
+
+
+def test_a_model_goes_on_without_it_and_keeps_nothing() -> None:
+    layer = QuantumLayer(2, 1)
+    natural_gradient = NaturalGradient(layer)
+    gone = ref(natural_gradient)
+    x = torch.rand(3, 2)
+    layer(x)
+    del natural_gradient
+    assert gone() is None
+    held = ref(x)
+    layer(x)
+    del x
+    assert held() is None
 
 
 @pytest.mark.parametrize("damping", [0, -1.0, float("nan"), "much", True])

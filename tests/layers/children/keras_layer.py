@@ -50,36 +50,37 @@ def array(tensor: Any) -> NDArray[Any]:
     return found
 
 
-def evaluated(layer: QuantumLayer, x: Any, weights: Any) -> list[Any]:
-    """Its values, and the gradients of their weighted sum by its parameters and by x; compiled where it can be."""
+def evaluated(layer: Any, x: Any, weights: Any) -> list[NDArray[Any]]:
+    """Its values, and the gradients of their weighted sum by x and by what is trained; compiled where it can be."""
     x, weights = (keras.ops.convert_to_tensor(each, layer.dtype) for each in (x, weights))
-    parameters = layer.quantum_params.value
+    if not layer.built:
+        layer.build(x.shape)
+    trained = [each.value for each in layer.trainable_variables]
     if BACKEND == "torch":
         x.requires_grad_()
         values = layer(x)
         (values * weights).sum().backward()
-        return [values, parameters.grad, x.grad]
+        return [array(each) for each in (values, x.grad, *(its.grad for its in trained))]
     if BACKEND == "jax":
         import jax
 
-        def total(parameters: Any, x: Any) -> Any:
-            values = layer.stateless_call([parameters], [], x)[0]
+        def total(x: Any, trained: Any) -> Any:
+            values = layer.stateless_call(trained, [], x)[0]
             return (values * weights).sum(), values
 
-        slopes, values = jax.jit(jax.grad(total, argnums=(0, 1), has_aux=True))(parameters, x)
-        return [values, *slopes]
+        (by_input, slopes), values = jax.jit(jax.grad(total, argnums=(0, 1), has_aux=True))(x, trained)
+        return [array(each) for each in (values, by_input, *slopes)]
     import tensorflow as tf
 
     @tf.function
-    def all_three(x: Any) -> Any:
+    def all_of_them(x: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(x)
             values = layer(x)
             total = tf.reduce_sum(values * weights)
-        return [values, *tape.gradient(total, [parameters, x])]
+        return [values, *tape.gradient(total, [x, *trained])]
 
-    found: list[Any] = all_three(x)
-    return found
+    return [array(each) for each in all_of_them(x)]
 
 
 def made(dtype: str, options: dict[str, Any]) -> QuantumLayer:
@@ -102,7 +103,7 @@ def test_values_and_gradients_are_those_of_the_plain_path(
     read = [pauli(f"{letter}{qubit}") for letter in letters for qubit in range(3)]
     parameters = array(layer.quantum_params).astype(np.float64)
     true = adjoint.gradients(layer.circuit, read, parameters, x.astype(float), weights.astype(float))
-    values, by_parameter, by_data = map(array, evaluated(layer, x, weights))
+    values, by_data, by_parameter = evaluated(layer, x, weights)
     assert values.dtype == dtype
     np.testing.assert_allclose(values, true.values, rtol=0, atol=error)
     np.testing.assert_allclose(by_parameter, true.parameters, rtol=0, atol=error)
@@ -131,34 +132,14 @@ def test_leading_dimensions_are_kept() -> None:
     assert layer(keras.Input((None, 3))).shape == (None, None, 6)
 
 
-def gradients_by_input(layer: Any, x: Any, weights: Any) -> Any:
-    """Of the weighted sum of its values."""
-    x, weights = (keras.ops.convert_to_tensor(each, layer.dtype) for each in (x, weights))
-    if BACKEND == "torch":
-        x.requires_grad_()
-        (layer(x) * weights).sum().backward()
-        return x.grad
-    variables = [each.value for each in layer.trainable_variables]
-    if BACKEND == "jax":
-        import jax
-
-        return jax.jit(jax.grad(lambda x: (layer.stateless_call(variables, [], x)[0] * weights).sum()))(x)
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        total = tf.reduce_sum(layer(x) * weights)
-    return tape.gradient(total, x)
-
-
 def check(layer: Any, x: NDArray[np.float64], true: Any) -> None:
     """Values against `true`, a function of NumPy arrays, and gradients by x against its differences."""
     expected = true(x)
     weights = numbers(*expected.shape, seed=2)
-    values = layer(keras.ops.convert_to_tensor(x, layer.dtype))
-    np.testing.assert_allclose(array(values), expected, rtol=0, atol=1e-10)
+    values, found = evaluated(layer, x, weights)[:2]
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-10)
     assert layer(keras.Input((x.shape[1],))).shape == (None, expected.shape[1])
-    found, step = array(gradients_by_input(layer, x, weights)), 1e-5
+    step = 1e-5
     for column in range(x.shape[1]):
         shift = step * np.eye(x.shape[1])[column]
         slope = ((true(x + shift) - true(x - shift)) * weights).sum(axis=1) / (2 * step)
