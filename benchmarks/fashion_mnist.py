@@ -50,6 +50,8 @@ def run(options: Options) -> Report:
     _times(report, first[HYBRID], second[DENSE], third[FUSED])
     _replaced(report, third, whole)
     _shares(report, images, few, whole)
+    black = int((images.train_x["pixels"][:, :256] == 0).all(dim=1).sum())
+    report.figure("images whose first 256 pixels are all black", f"{black:,} of {len(images.train_y):,}")
     _ceiling(report, whole)
     return report
 

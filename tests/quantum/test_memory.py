@@ -159,9 +159,9 @@ def test_samples_lie_side_by_side_only_where_a_plane_of_them_is_small(
     circuit = Circuit(9).ry(0, data(0)).cx(0, 8).rz(8, "a").ry(3, "b")
     run = engine.Engine(circuit, READ, np.dtype(np.float64), from_states=False)
     side_by_side = run.values(np.ones(2), inputs, None)
-    assert run._low(16) == 0
+    assert run._plan(16).low == 0
     monkeypatch.setattr(engine, "_LARGEST_PLANE", 64 << 8)
-    assert run._low(16) > 0
+    assert run._plan(16).low > 0
     np.testing.assert_allclose(run.values(np.ones(2), inputs, None), side_by_side, atol=1e-14)
 
 

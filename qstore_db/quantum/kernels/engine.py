@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, reduce
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from qstore_db.quantum.circuit import Circuit
 from qstore_db.quantum.kernels.compile import compiled_circuit
 from qstore_db.quantum.kernels.diagonals import fill_table
 from qstore_db.quantum.kernels.lanes import VECTOR_BYTES
+from qstore_db.quantum.kernels.planes import planes
 from qstore_db.quantum.kernels.run import Values, run_gradients, run_values
 from qstore_db.quantum.memory import check_bytes, check_memory
 from qstore_db.quantum.observables import Observable
@@ -29,8 +30,25 @@ _ALONE = 4
 """Up to so many samples of many qubits are run one after the other, each inside of vectors."""
 _LARGEST_PLANE = 2 << 20
 """Bytes of a plane of samples side by side; larger ones are run as those are."""
-_WORTH_A_THREAD = 1 << 16
-"""Amplitudes times steps that take longer than to wake a thread."""
+_BESIDES = 48
+"""Amplitudes that take as long, in each step, as all else that a sample costs."""
+_BACKWARD = 3
+"""Times that gradients take as long as values."""
+_WORTH_A_THREAD = 4 << 20
+"""Bytes of amplitudes that steps go through in the time that it takes to wake a thread and to wait for it."""
+
+
+class _Plan(NamedTuple):
+    """How a batch is run."""
+
+    low: int
+    """Qubits inside of vectors; 0 for a sample in each lane."""
+    block: int
+    """Samples in a plane."""
+    plane: int
+    """Numbers in it."""
+    blocks: int
+    threads: int
 
 
 class Engine:
@@ -51,23 +69,24 @@ class Engine:
     def values(self, parameters: Numbers, data: Numbers, states: Numbers | None) -> Numbers:
         """(batch, n_observables)"""
         compiled, batch = self._compiled, len(data)
-        low = self._low(batch)
-        self._check_memory(batch, low, states, planes=3)
+        plan = self._plan(batch)
+        self._check_memory(batch, plan, states, copies=3)
         values = np.empty((batch, self._n_observables), self._dtype)
         shared, (re, im), data = self._shared(parameters), self._parts(states), self._array(data)
 
         def run(first: int, end: int) -> None:
-            run_values(compiled.tables, shared, data, re, im, compiled.size, low, first, end, values)
+            kept = planes(3, plan.plane, self._dtype)
+            run_values(compiled.tables, shared, data, re, im, kept, plan.plane, plan.low, first, end, values)
 
-        self._spread(run, batch, low)
+        _spread(run, batch, plan)
         return values
 
     def gradients(
         self, parameters: Numbers, data: Numbers, weights: Numbers, states: Numbers | None
     ) -> Gradients:
         compiled, batch = self._compiled, len(data)
-        low = self._low(batch)
-        self._check_memory(batch, low, states, planes=5, backward=True)
+        plan = self._plan(batch, _BACKWARD)
+        self._check_memory(batch, plan, states, copies=5, backward=True)
         values = np.empty((batch, self._n_observables), self._dtype)
         shared, (re, im) = self._shared(parameters), self._parts(states)
         data, weights = self._array(data), self._array(weights)
@@ -79,13 +98,14 @@ class Engine:
             layers = np.zeros(compiled.first_diagonal)
             diagonals = np.zeros(compiled.first_own - compiled.first_diagonal)
             own = np.zeros(len(compiled.angles.constants) - compiled.first_own)
+            kept = planes(5, plan.plane, self._dtype)
             run_gradients(
-                compiled.tables, shared, data, re, im, weights, compiled.size, low, first, end, values,
+                compiled.tables, shared, data, re, im, weights, kept, plan.plane, plan.low, first, end, values,
                 layers, diagonals, own, by_data, by_state, by_state_im,
             )  # fmt: skip
             parts[first] = np.concatenate([layers, diagonals, own])
 
-        self._spread(run, batch, low)
+        _spread(run, batch, plan)
         # In the order of the samples, whichever thread was the first: rounding is the same in each run.
         slopes = reduce(np.add, (parts[first] for first in sorted(parts)))
         found = compiled.angles.pulled(slopes, self._n_parameters)
@@ -119,47 +139,50 @@ class Engine:
         """Of the one kind that the code is compiled for: for each other it would be compiled again."""
         return np.require(numbers, self._dtype, ("C", "W"))
 
-    def _low(self, batch: int) -> int:
-        """How many qubits lie inside of vectors: none where samples fill them better."""
-        alone = batch <= _ALONE or self._compiled.size * VECTOR_BYTES > _LARGEST_PLANE
-        if not alone or not self._compiled.fits_in_lanes or self._compiled.size <= 4 * self._width:
-            return 0
-        return self._width.bit_length() - 1
+    def _plan(self, batch: int, passes: int = 1) -> _Plan:
+        """passes: over all amplitudes, in each step."""
+        compiled, width = self._compiled, self._width
+        alone = batch <= _ALONE or compiled.size * VECTOR_BYTES > _LARGEST_PLANE
+        # Samples side by side fill vectors better where few qubits would lie outside of them.
+        inside = alone and compiled.fits_in_lanes and compiled.size > 4 * width
+        block = 1 if inside else width
+        blocks = -(-batch // block)
+        steps = passes * (1 + len(compiled.tables.ops))
+        work = blocks * block * steps * (compiled.size + _BESIDES) * self._dtype.itemsize
+        return _Plan(
+            low=width.bit_length() - 1 if inside else 0,
+            block=block,
+            plane=compiled.size * block,
+            blocks=blocks,
+            threads=max(1, min(blocks, _cores(), 1 + work // _WORTH_A_THREAD)),
+        )
 
     def _check_memory(
-        self, batch: int, low: int, states: Numbers | None, planes: int, *, backward: bool = False
+        self, batch: int, plan: _Plan, states: Numbers | None, copies: int, *, backward: bool = False
     ) -> None:
-        """Before anything is allocated. planes: that each thread has."""
+        """Before anything is allocated. copies: planes that each thread has."""
         size, number = self._compiled.size, self._dtype.itemsize
-        plane = size * number if low else size * VECTOR_BYTES
         joint = self._compiled.tables.joint
         summed = 8 * size * int((joint >= 0).sum()) if backward else 0
-        needed = self._threads(batch, low) * (planes * plane + summed) + 2 * len(joint) * size * number
+        needed = plan.threads * (copies * plan.plane * number + summed) + 2 * len(joint) * size * number
         if states is not None:
             # Parts of the states; of their slopes too, and these as complex numbers.
             needed += batch * size * (4 * number + 32 if backward else 2 * number)
         check_bytes(needed, self._n_qubits, batch)
 
-    def _threads(self, batch: int, low: int) -> int:
-        """As many as pay."""
-        blocks = -(-batch // (1 if low else self._width))
-        work = (
-            blocks * self._compiled.size * (1 if low else self._width) * (1 + len(self._compiled.tables.ops))
-        )
-        return max(1, min(blocks, _cores(), 1 + work // _WORTH_A_THREAD))
 
-    def _spread(self, run: Callable[[int, int], None], batch: int, low: int) -> None:
-        """Run all samples, on as many threads as pay."""
-        step = 1 if low else self._width
-        blocks, threads = -(-batch // step), self._threads(batch, low)
-        if threads == 1:
-            run(0, batch)
-            return
-        edges = [min(batch, step * (blocks * each // threads)) for each in range(threads + 1)]
-        waiting = [_pool().submit(run, first, end) for first, end in pairwise(edges[1:])]
-        run(edges[0], edges[1])
-        for each in waiting:
-            each.result()
+def _spread(run: Callable[[int, int], None], batch: int, plan: _Plan) -> None:
+    """Run all samples, on as many threads as pay."""
+    if plan.threads == 1:
+        run(0, batch)
+        return
+    edges = [
+        min(batch, plan.block * (plan.blocks * each // plan.threads)) for each in range(plan.threads + 1)
+    ]
+    waiting = [_pool().submit(run, first, end) for first, end in pairwise(edges[1:])]
+    run(edges[0], edges[1])
+    for each in waiting:
+        each.result()
 
 
 def _cores() -> int:

@@ -244,16 +244,16 @@ def _read_weights(t: Any, low: int, first: int, count: int, weights: Any, by_str
 
 @compiled
 def run_values(
-    t: Any, v: Any, data: Any, states: Any, states_im: Any, size: int, low: int, begin_at: int, end_at: int,
-    values: Any,
+    t: Any, v: Any, data: Any, states: Any, states_im: Any, planes: Any, size: int, low: int,
+    begin_at: int, end_at: int, values: Any,
 ) -> None:  # fmt: skip
     """values (batch, observables), of the samples from begin_at to before end_at.
 
-    size: 2^n. low: 0 for samples in lanes, else how many qubits are in them.
+    planes: (3, at least size), to work in. size: of a plane. low: 0 for samples in lanes, else how many qubits are
+    in them.
     """
     width = VECTOR_BYTES // values.itemsize
-    plane = max(size, width) if low else size * width
-    re, im, out = np.empty(plane, values.dtype), np.empty(plane, values.dtype), np.empty(plane, values.dtype)
+    re, im, out = planes[0][:size], planes[1][:size], planes[2][:size]
     own = v.own.size * width
     angles, cosines, sines = (
         np.empty(own, values.dtype),
@@ -274,19 +274,18 @@ def run_values(
 
 @compiled
 def run_gradients(
-    t: Any, v: Any, data: Any, states: Any, states_im: Any, weights: Any, size: int, low: int,
+    t: Any, v: Any, data: Any, states: Any, states_im: Any, weights: Any, planes: Any, size: int, low: int,
     begin_at: int, end_at: int, values: Any, layer_slopes: Any, diagonal_slopes: Any, own_slopes: Any,
     data_slopes: Any, state_slopes: Any, state_slopes_im: Any,
 ) -> None:  # fmt: skip
-    """As `run_values`, and the slopes of the sum of all values times weights (batch, observables).
+    """As `run_values` with five planes, and the slopes of the sum of all values times weights (batch, observables).
 
     Added to, in double precision: layer_slopes (shared angles of layers,), diagonal_slopes (terms of diagonals,),
     own_slopes (own angles,), data_slopes (batch, slots). Set: state_slopes (batch, 2^n), unless of size 0.
     """
     width = VECTOR_BYTES // values.itemsize
-    plane = max(size, width) if low else size * width
-    re, im, out = np.empty(plane, values.dtype), np.empty(plane, values.dtype), np.empty(plane, values.dtype)
-    lam, lam_im = np.empty(plane, values.dtype), np.empty(plane, values.dtype)
+    re, im, out = planes[0][:size], planes[1][:size], planes[2][:size]
+    lam, lam_im = planes[3][:size], planes[4][:size]
     own = v.own.size * width
     angles, cosines, sines = (
         np.empty(own, values.dtype),
@@ -297,7 +296,9 @@ def run_gradients(
     steps = np.empty((t.kinds.size + t.starts.size, 4, width), values.dtype)
     ends = np.empty((max(t.starts.size - 1, 0), 4, width), values.dtype)
     by_string = np.empty((t.masks.size + len(t.others), width), values.dtype)
-    tables = np.zeros((max(t.joint.max(), -1) + 1 if t.joint.size else 0, size), np.float64)
+    tables = np.zeros(
+        (max(t.joint.max(), -1) + 1 if t.joint.size else 0, v.table_cosines.shape[1]), np.float64
+    )
     _set_angles(v, cosines, sines, width)
     for first in range(begin_at, end_at, 1 if low else width):
         count = 1 if low else min(width, end_at - first)
