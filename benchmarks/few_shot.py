@@ -21,13 +21,11 @@ from benchmarks.images.models import (
     mlp_of_components,
     of_components,
 )
-from benchmarks.images.training import accuracy, parameters, train
+from benchmarks.images.training import RATES, accuracy, best_rate, parameters, train
 
 QUESTION = "Do circuits learn more from few images than classical models with the same front end?"
 SHOWN = (5, 10, 20)
 """Images of each class."""
-RATES = (0.003, 0.01, 0.03)
-"""Each model has the one that is best for it on other images."""
 EPOCHS = 60
 WIDTH = 8
 Figures = NDArray[np.float64]
@@ -93,8 +91,7 @@ class _Trials:
     def accuracies(self, model: Model, seeds: Sequence[int], checks: Sequence[int]) -> Figures:
         """(seeds,), on the test images."""
         x, y = self.images.train_x[model.front][self.held :], self.images.train_y[self.held :]
-        by_rate = {rate: np.mean([self._one(model, seed, rate, x, y) for seed in checks]) for rate in RATES}
-        rate = max(by_rate, key=lambda each: by_rate[each])
+        rate = best_rate(lambda rate: float(np.mean([self._one(model, seed, rate, x, y) for seed in checks])))
         x, y = self.images.test_x[model.front], self.images.test_y
         return np.array([self._one(model, seed, rate, x, y) for seed in seeds])
 

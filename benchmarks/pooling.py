@@ -66,4 +66,4 @@ def _model(name: str, pooling: Callable[[], nn.Module], width: int) -> Model:
         extractor = QuantumFeatureExtractor(QUBITS, depth=4, measurement_bases=("Z",))
         return nn.Sequential(extractor, pooling(), nn.Linear(width, CLASSES))
 
-    return Model(name, "area", make, True, 0.02)
+    return Model(name, "area", make, True)

@@ -34,7 +34,6 @@ class Model:
     make: Callable[[int], nn.Module]
     """By seed; gives scores (batch, 10) or their logarithms, either of which cross entropy takes."""
     quantum: bool
-    learning_rate: float = 0.01
 
 
 class Angles(nn.Module):
@@ -62,11 +61,11 @@ def of_components(
         return nn.Sequential(Angles(0.5), layer, nn.Linear(n_qubits * len(measurement_bases), CLASSES))
 
     name = f"{n_qubits} qubits, depth {depth}, {ansatz}, {''.join(measurement_bases)}"
-    return Model(name, f"pca-{n_qubits}", make, True, 0.02)
+    return Model(name, f"pca-{n_qubits}", make, True)
 
 
 def linear_of_components(width: int) -> Model:
-    return Model("linear", f"pca-{width}", linear(width), False, 0.02)
+    return Model("linear", f"pca-{width}", linear(width), False)
 
 
 def mlp_of_components(width: int, hidden: int) -> Model:
@@ -74,7 +73,7 @@ def mlp_of_components(width: int, hidden: int) -> Model:
         torch.manual_seed(seed)
         return nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, CLASSES))
 
-    return Model(f"MLP, {hidden} hidden", f"pca-{width}", make, False, 0.02)
+    return Model(f"MLP, {hidden} hidden", f"pca-{width}", make, False)
 
 
 def four_qubits(seed: int) -> nn.Module:
@@ -163,20 +162,20 @@ def linear(width: int) -> Callable[[int], nn.Module]:
 
 HYBRID = Model("784 - 4 - QuantumLayer(4, 2) - 10", "pixels", four_qubits, True)
 HYBRID_ALONE = Model("784 - 4 - tanh - 10", "pixels", four_numbers, False)
-DENSE = Model("dense hybrid with QuantumLayer(4, 2)", "pixels", dense, True, 0.003)
-DENSE_ALONE = Model("the same without the circuit", "pixels", dense_alone, False, 0.003)
-FUSED = Model("four layers, fused", "area", fused, True, 0.02)
-ENCODED_AGAIN = Model("four layers, encoded again", "area", encoded_again, True, 0.02)
-EXTRACTED = Model("extractor, linear", "area", extracted, True, 0.02)
-THREE_DENSE = Model("three dense layers, linear", "area", three_dense, False, 0.003)
-LINEAR = Model("linear", "area", linear(256), False, 0.02)
+DENSE = Model("dense hybrid with QuantumLayer(4, 2)", "pixels", dense, True)
+DENSE_ALONE = Model("the same without the circuit", "pixels", dense_alone, False)
+FUSED = Model("four layers, fused", "area", fused, True)
+ENCODED_AGAIN = Model("four layers, encoded again", "area", encoded_again, True)
+EXTRACTED = Model("extractor, linear", "area", extracted, True)
+THREE_DENSE = Model("three dense layers, linear", "area", three_dense, False)
+LINEAR = Model("linear", "area", linear(256), False)
 LAYERED = (
     FUSED,
-    Model("four layers, fused", "pca-256", fused, True, 0.02),
+    Model("four layers, fused", "pca-256", fused, True),
     ENCODED_AGAIN,
-    Model("four layers, first 256 pixels", "pixels", truncated, True, 0.02),
+    Model("four layers, first 256 pixels", "pixels", truncated, True),
     EXTRACTED,
-    Model("the same, frozen", "area", frozen, True, 0.02),
+    Model("the same, frozen", "area", frozen, True),
     THREE_DENSE,
     LINEAR,
     linear_of_components(8),
