@@ -86,6 +86,7 @@ def _publish(results: Path) -> None:
         (Path("README.md"), "benchmarks", table.gates_table(results)),
         (Path("README.md"), "engine", table.speeds_table("engine_speed", results)),
         (Path("README.md"), "layers", table.speeds_table("layer_speed", results)),
+        (Path("README.md"), "models", table.models_table(results)),
         (Path("docs/benchmarks.md"), "benchmarks", table.figures(results)),
         (Path("docs/claims.md"), "claims", table.claims_table(results)),
     ):

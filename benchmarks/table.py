@@ -122,6 +122,12 @@ def speeds_table(program: str, results: Path = RESULTS) -> str:
     return "\n".join(wide.speeds(rows, call="gradient")) + "\n"
 
 
+def models_table(results: Path = RESULTS) -> str:
+    """What each model of images reaches after one epoch over all of them."""
+    rows = _result("fashion_mnist", results)["rows"]
+    return "\n".join(wide.accuracies(rows, "all images, one epoch")) + "\n"
+
+
 def _row(figure: Mapping[str, Any]) -> str:
     gate = figure["gate"]
     judged = "" if gate is None else f"{gate['need']} **{'met' if gate['met'] else 'missed'}**"

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ("README.md", "benchmarks", table.gates_table),
         ("README.md", "engine", lambda: table.speeds_table("engine_speed")),
         ("README.md", "layers", lambda: table.speeds_table("layer_speed")),
+        ("README.md", "models", table.models_table),
         ("docs/benchmarks.md", "benchmarks", table.figures),
         ("docs/claims.md", "claims", table.claims_table),
     ],

@@ -29,12 +29,17 @@ _kept = _Kept()
 
 def planes(count: int, size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """(count, at least size), of any content; good until the next call in this thread."""
-    row = size * dtype.itemsize + _APART
-    needed = count * row + VECTOR_BYTES
+    needed = count * (size * dtype.itemsize + _APART)
     memory = _kept.memory
     if len(memory) < needed:
-        memory = np.empty(needed, np.uint8)
+        memory = _aligned(needed)
         if needed <= _MOST_KEPT:
             _kept.memory = memory
+    return memory[:needed].view(dtype).reshape(count, -1)
+
+
+def _aligned(count: int) -> NDArray[np.uint8]:
+    """(count,) bytes that begin where a vector may."""
+    memory = np.empty(count + VECTOR_BYTES, np.uint8)
     start = -memory.ctypes.data % VECTOR_BYTES
-    return memory[start : start + count * row].view(dtype).reshape(count, -1)
+    return memory[start : start + count]
