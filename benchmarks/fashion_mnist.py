@@ -28,6 +28,8 @@ Outcomes = Mapping[Model, Outcome]
 QUESTION = "What do quantum layers reach on Fashion-MNIST, in what time, and what do classical models reach?"
 EARLIER = {"4-qubit hybrid": "19.5 s", "dense hybrid": "346 s", "four layers": "41 s (projected)"}
 """What an earlier system reports for these runs."""
+HIGH = 0.9
+"""The accuracy that is said to stay classical."""
 
 
 def run(options: Options) -> Report:
@@ -117,9 +119,10 @@ def _ceiling(report: Report, whole: Outcomes) -> None:
     best = max(its.accuracy.mean() for model, its in whole.items() if model.quantum)
     classical = max(its.accuracy.mean() for model, its in whole.items() if not model.quantum)
     shown.append(f"the best with a circuit reaches {best:.1%}, the best without {classical:.1%}")
-    report.claim(
-        "C-23", "holds" if classical > best else "corrected", "60,000 images x 1 epoch: " + "; ".join(shown)
-    )
+    if classical < HIGH:
+        shown.append(f"none reaches {HIGH:.0%} in one epoch, so that half is left open")
+    holds = best < HIGH <= classical
+    report.claim("C-23", "holds" if holds else "corrected", "60,000 images x 1 epoch: " + "; ".join(shown))
 
 
 def _task(
