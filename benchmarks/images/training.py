@@ -45,7 +45,7 @@ def outcomes(
     """All models trained on the same images, drawn anew with each seed; they take turns, as time is compared."""
     found = {model: Outcome(_own_rate(model, images, count, epochs)) for model in models}
     for seed in seeds:
-        rows = _drawn(len(images.train_y), seed)[:count]
+        rows = _shuffled(len(images.train_y), seed)[:count]
         for model, outcome in found.items():
             made, x = model.make(seed), images.train_x[model.front][rows]
             started = time.perf_counter()
@@ -69,7 +69,7 @@ def _own_rate(model: Model, images: Images, count: int, epochs: int) -> float:
     def reached(rate: float) -> float:
         found: list[float] = []
         for seed in CHECKS:
-            made, rows = model.make(seed), _drawn(kept, seed)[:count]
+            made, rows = model.make(seed), _shuffled(kept, seed)[:count]
             train(made, x[rows], y[rows], epochs, rate, seed)
             found.append(accuracy(made, x[kept:], y[kept:]))
         return float(np.mean(found))
@@ -77,7 +77,7 @@ def _own_rate(model: Model, images: Images, count: int, epochs: int) -> float:
     return best_rate(reached)
 
 
-def _drawn(count: int, seed: int) -> Tensor:
+def _shuffled(count: int, seed: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 

@@ -165,6 +165,20 @@ def test_samples_lie_side_by_side_only_where_a_plane_of_them_is_small(
     np.testing.assert_allclose(run.values(np.ones(2), inputs, None), side_by_side, atol=1e-14)
 
 
+def test_threads_are_woken_for_work_that_is_worth_it_and_for_no_more_than_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine, "_cores", lambda: 4)
+    circuit = Circuit(8).ry(0, data(0)).cx(0, 7).rz(7, "a").ry(3, "b")
+    run = engine.Engine(circuit, READ, np.dtype(np.float64), from_states=False)
+    assert run._plan(32).threads == 1
+    assert run._plan(32, 3).threads == 1
+    assert 1 < run._plan(4_000).threads <= run._plan(4_000, 3).threads
+    assert run._plan(1_000_000).threads == 4
+    monkeypatch.setattr(engine, "_WORTH_A_THREAD", 1)
+    assert [run._plan(batch).threads for batch in (0, 1, 8, 9, 17)] == [1, 1, 1, 2, 3]
+
+
 def test_a_recorded_run_asks_for_what_it_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     monkeypatch.setattr(torch_path, "check_bytes", lambda needed, *_: asked.append(needed))
